@@ -1,0 +1,1 @@
+"""The Flower ClientApp: a person's own shard, their store on disk, local distillation."""

@@ -1,0 +1,1 @@
+"""Board to recording: links, recorder and live prediction (never torch at import)."""

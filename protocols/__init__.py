@@ -1,0 +1,1 @@
+"""What crosses a boundary: errors, knowledge packs, Flower records, EMG frames."""

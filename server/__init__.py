@@ -1,0 +1,1 @@
+"""The Flower ServerApp: teacher to pack, strategy, aggregation, checkpoints, run record."""

@@ -1,0 +1,1 @@
+"""Whole federations on one machine: synthetic people, experiments, the in-process engine, baselines."""
