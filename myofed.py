@@ -1,0 +1,76 @@
+"""The command line: one sub-command per job, each a few lines that call one room.
+
+Every command takes `--json`: one JSON object on stdout, logs on stderr. Exit 0: the job is done;
+1: it failed; 2: a wrong call or configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from protocols.errors import (
+    AggregationError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    FrameError,
+    LinkError,
+    MessageError,
+    VersionMismatch,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n", 1)[0]
+)
+data_app = typer.Typer(
+    no_args_is_help=True, help="The datasets at hand, what is wrong with one, and importing your own."
+)
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")]
+
+FAILED = (
+    DataError,
+    MessageError,
+    FrameError,
+    VersionMismatch,
+    DivergedError,
+    AggregationError,
+    LinkError,
+    OSError,
+)
+
+
+def report(result: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str], *, as_json: bool) -> None:
+    """Print a job's result: as one JSON object, or as the text that `text` makes of it."""
+    sys.stdout.write((json.dumps(result) if as_json else text(result)) + "\n")
+
+
+def fail(error: BaseException, code: int) -> NoReturn:
+    """Say what went wrong on stderr and leave with `code`."""
+    sys.stderr.write(f"myofed: {error}\n")
+    raise SystemExit(code)
+
+
+def main() -> None:
+    """Run the command line; every expected error ends with a sentence, never with a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        fail(error, 2)
+    except FAILED as error:
+        fail(error, 1)
+    except KeyboardInterrupt:
+        sys.stderr.write("myofed: stopped\n")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()
