@@ -1,0 +1,108 @@
+"""`meta.json`: what a folder of recordings says about itself."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from protocols.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+META_FILE = "meta.json"
+Name = Annotated[str, Field(min_length=1)]
+
+
+def is_subject_name(subject: str) -> bool:
+    """Whether `subject` is safe as a file stem: one path component that stays inside its folder."""
+    return bool(subject) and subject not in (".", "..") and not set(subject) & set("/\\\0:")
+
+
+class CsvColumns(BaseModel):
+    """Which columns of a CSV hold what (docs/recordings.md); every other numeric column is a channel."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    label: Name
+    time: Name | None = None
+    subject: Name | None = None
+    session: Name | None = None
+    repetition: Name | None = None
+    channels: tuple[Name, ...]
+    rest: str | None = None
+
+
+class DatasetMeta(BaseModel):
+    """The keys of `meta.json` that a program relies on; every other key is a note for people.
+
+    Attributes:
+        crop_samples: [a, b), the part of each trial that holds the gesture.
+        clip_abs: in the recorded integer's unit, before `scale`; spikes beyond are faults.
+        scale: multiply by this to get `units`.
+        sample_rate_per_trial: the npz array with each trial's own rate; sample_rate_hz is then nominal.
+        signal: "envelope" has no zero crossings worth counting.
+        layout: how the folder stores its recordings.
+        csv: the columns, where layout is csv.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: Name
+    subjects: tuple[Name, ...] = Field(min_length=1)
+    label_names: tuple[Name, ...]
+    channels: int = Field(ge=1)
+    sample_rate_hz: float = Field(gt=0, allow_inf_nan=False)
+    n_sessions: int = Field(default=1, ge=1)
+    units: str = "uV"
+    license: str = ""
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+    crop_samples: tuple[Annotated[int, Field(ge=0)], int] | None = None
+    clip_abs: float | None = Field(default=None, gt=0)
+    rest_label: int | None = Field(default=None, ge=0)
+    signal: Literal["raw", "envelope"] = "raw"
+    sample_rate_per_trial: Name | None = None
+    layout: Literal["npz", "csv", "meta-hdf5"] = "npz"
+    csv: CsvColumns | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> DatasetMeta:
+        for names in (self.subjects, self.label_names):
+            if len(set(names)) != len(names):
+                raise ValueError(f"a name occurs twice in {list(names)}")
+        if bad := [s for s in self.subjects if not is_subject_name(s)]:
+            raise ValueError(f"subjects must be plain file stems, found {bad}")
+        if self.crop_samples is not None and self.crop_samples[0] >= self.crop_samples[1]:
+            raise ValueError(f"crop_samples must be [a, b) with a < b, found {list(self.crop_samples)}")
+        if self.rest_label is not None and self.rest_label >= len(self.label_names):
+            raise ValueError(
+                f"rest_label is {self.rest_label}, there are {len(self.label_names)} label_names"
+            )
+        if (self.layout == "csv") != (self.csv is not None):
+            raise ValueError("the key csv (the columns) goes with layout csv, and only with it")
+        return self
+
+
+def read_meta(folder: Path) -> DatasetMeta:
+    """Read and check `folder/meta.json`.
+
+    Raises:
+        DataError: missing, not JSON, or a key that is absent or wrong, named with what was found.
+    """
+    path = folder / META_FILE
+    try:
+        return DatasetMeta.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        raise DataError(f"{path}: {'; '.join(map(_sentence, error.errors()))}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: is no JSON ({error})") from error
+
+
+def _sentence(error: Any) -> str:
+    key = ".".join(map(str, error["loc"])) or "the keys together"
+    found = "" if error["type"] == "missing" or not error["loc"] else f", found {error['input']!r:.80}"
+    return f"{key}: {error['msg']}{found}"
