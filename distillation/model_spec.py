@@ -1,0 +1,41 @@
+"""What a model is built for: everything that must be known to build it again, without torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from protocols.errors import ConfigError
+
+MODEL_NAMES = ("teacher", "student", "student-256", "gru", "tiny", "convonly")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model's family and the task it is sized for.
+
+    Args:
+        name: one of MODEL_NAMES.
+        channels: C, electrodes.
+        outputs: K, gestures.
+        sample_rate_hz: rate of the signal that the model reads.
+        window: samples in a window of a window model; None for an event model.
+
+    Raises:
+        ConfigError: an unknown name, or a size that no model can have.
+    """
+
+    name: str
+    channels: int
+    outputs: int
+    sample_rate_hz: float
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in MODEL_NAMES:
+            raise ConfigError(f"model: found {self.name!r}, allowed are {', '.join(MODEL_NAMES)}")
+        for key, value in (("channels", self.channels), ("outputs", self.outputs)):
+            if value < 1:
+                raise ConfigError(f"{key}: found {value}, a model needs at least 1")
+        if not (math.isfinite(self.sample_rate_hz) and self.sample_rate_hz > 0):
+            raise ConfigError(f"sample_rate_hz: found {self.sample_rate_hz}, expected a positive number")
