@@ -158,9 +158,9 @@ def read_recording(path: Path | str) -> Recording:
         DataError: missing, truncated, foreign or hostile; the message names the file, what was found and
             what was expected. Nothing in the file is ever executed.
     """
-    from distillation import meta_layout
+    from distillation.meta_layout import read
 
-    return meta_layout.read(path)
+    return read(path)
 
 
 def write_recording(recording: Recording, path: Path | str) -> None:
@@ -169,6 +169,6 @@ def write_recording(recording: Recording, path: Path | str) -> None:
     Raises:
         DataError: the recording cannot be written in that layout, or `path` cannot be written.
     """
-    from distillation import meta_layout
+    from distillation.meta_layout import write
 
-    meta_layout.write(recording, path)
+    write(recording, path)

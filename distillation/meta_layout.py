@@ -1,0 +1,281 @@
+"""Meta's HDF5 layout for recordings, and the CSV that splits them (docs/recordings.md).
+
+Read with h5py alone: PyTables would unpickle attributes of a file that may come from anywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import tables
+
+from distillation.pandas_fixed import numbers, read_frame, texts, write_frame
+from distillation.recording import Gap, Hold, Recording, Stage, find_gaps
+from protocols.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from distillation.recording import TimeArray
+
+FILE_NAME = re.compile(r"discrete_gestures_user_(?P<user>\d+)_dataset_(?P<dataset>\d+)")
+HOLD = re.compile(r"hold:(?P<gesture>.+):(?P<repetition>-?\d+)", re.DOTALL)
+
+# A file without our attributes is one of Meta's: what its publication says of all of them.
+META_RATE_HZ = 2000.0
+META_UNITS = "normalised"
+META_LICENSE = "CC-BY-NC-4.0"
+META_TASK = "discrete_gestures"
+
+_ROWS_AT_ONCE = 1 << 16  # written in pieces: 5.5 M samples of 16 channels would be copied whole otherwise
+
+
+def read(path: Path | str) -> Recording:
+    """See recording.read_recording."""
+    path = Path(path)
+    try:
+        with h5py.File(path, "r") as file:
+            return _recording(path, file)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise DataError(f"{path}: is no readable HDF5 recording ({error})") from error
+
+
+def _recording(path: Path, file: h5py.File) -> Recording:
+    data = file.get("data")
+    if not isinstance(data, h5py.Dataset) or not {"emg", "time"} <= set(data.dtype.names or ()):
+        raise DataError(f"expected a dataset `data` with the fields emg and time, found {sorted(file)}")
+    time_s = _time(data)
+    rate_hz = float(_attribute(data, "sample_rate_hz", _estimated_rate(time_s)))
+    stages, holds = _stages(file)
+    return Recording(
+        emg=_emg(data),
+        time_s=time_s,
+        sample_rate_hz=rate_hz,
+        subject=str(_attribute(data, "subject", subject_of(path))),
+        session=int(_attribute(data, "session", 0)),
+        prompts=_prompts(file),
+        holds=holds,
+        gaps=_gaps(data, time_s, rate_hz),
+        units=str(_attribute(data, "units", META_UNITS)),
+        board=str(_attribute(data, "board", "")),
+        license=str(_attribute(data, "license", META_LICENSE)),
+        task=str(_attribute(data, "task", META_TASK)),
+        stages=stages,
+    )
+
+
+def subject_of(path: Path) -> str:
+    """The person of a file: the user in Meta's file names, else the file's stem."""
+    match = FILE_NAME.search(path.name)
+    return match["user"] if match else path.stem
+
+
+def _emg(data: h5py.Dataset) -> NDArray[np.float32]:
+    emg: NDArray[Any] = data["emg"]
+    if emg.dtype.kind != "f" or emg.ndim != 2:
+        raise DataError(f"expected emg as float32 (T, C), found {emg.dtype} {emg.shape}")
+    return emg.astype(np.float32, copy=False)
+
+
+def _time(data: h5py.Dataset) -> TimeArray:
+    time_s: NDArray[Any] = data["time"]
+    if time_s.dtype.kind != "f" or time_s.ndim != 1 or len(time_s) == 0:
+        raise DataError(f"expected time as float64 (T,) with samples, found {time_s.dtype} {time_s.shape}")
+    if not np.isfinite(time_s).all() or (np.diff(time_s) < 0).any():
+        raise DataError("expected time to be finite and never to run backwards")
+    return time_s.astype(np.float64, copy=False)
+
+
+def _estimated_rate(time_s: TimeArray) -> float:
+    """The nominal rate where the file does not name it: 2 kHz, unless the clock clearly says otherwise."""
+    steps = np.diff(time_s)
+    steps = steps[steps > 0]
+    if not len(steps):
+        return META_RATE_HZ
+    measured = float(1 / np.median(steps))
+    return META_RATE_HZ if abs(measured / META_RATE_HZ - 1) < 0.05 else round(measured, 3)
+
+
+def _attribute(data: h5py.Dataset, key: str, default: str | float) -> str | float:
+    value = data.attrs.get(key, default)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, str | int | float):
+        raise DataError(
+            f"expected the attribute {key} as {type(default).__name__}, found {type(value).__name__}"
+        )
+    return value
+
+
+def _gaps(data: h5py.Dataset, time_s: TimeArray, rate_hz: float) -> tuple[Gap, ...]:
+    if "gaps" not in data.attrs:
+        return find_gaps(time_s, rate_hz)
+    rows = np.asarray(data.attrs["gaps"], dtype=np.float64).reshape(-1, 2)
+    return tuple(Gap(float(start), float(end)) for start, end in rows)
+
+
+def _prompts(file: h5py.File) -> tuple[tuple[str, float], ...]:
+    if "prompts" not in file:
+        return ()
+    columns = _frame(file, "prompts")
+    rows = zip(texts(columns, "name"), numbers(columns, "time"), strict=True)
+    return tuple(sorted(rows, key=lambda row: row[1]))
+
+
+def _stages(file: h5py.File) -> tuple[tuple[Stage, ...], tuple[Hold, ...]]:
+    """The stages proper, and the rows that are held gestures."""
+    if "stages" not in file:
+        return (), ()
+    columns = _frame(file, "stages")
+    names, starts, ends = texts(columns, "name"), numbers(columns, "start"), numbers(columns, "end")
+    rows = [(HOLD.fullmatch(name), Stage(name, a, b)) for name, a, b in zip(names, starts, ends, strict=True)]
+    holds = (Hold(m["gesture"], s.start_s, s.end_s, int(m["repetition"])) for m, s in rows if m)
+    return tuple(s for m, s in rows if not m), tuple(holds)
+
+
+def _frame(file: h5py.File, key: str) -> dict[str, list[str] | list[float]]:
+    try:
+        return read_frame(file[key])
+    except DataError as error:
+        raise DataError(f"{key}: {error}") from error
+
+
+def write(recording: Recording, path: Path | str) -> None:
+    """See recording.write_recording."""
+    path = Path(path)
+    _check_writable(recording)
+    try:
+        with _replacing(path) as scratch:
+            _write_data(recording, scratch)
+            _write_frames(recording, scratch)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error})") from error
+
+
+def _check_writable(recording: Recording) -> None:
+    if len(recording.emg) == 0:
+        raise DataError(f"recording of {recording.subject!r}: has no samples, nothing to write")
+    if taken := [s.name for s in recording.stages if HOLD.fullmatch(s.name)]:
+        raise DataError(f"recording of {recording.subject!r}: stages {taken} are named like held gestures")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A scratch file beside `path` that takes its place when the block ends well, and vanishes otherwise."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield scratch
+        with scratch.open("rb") as written:
+            os.fsync(written.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _write_data(recording: Recording, path: Path) -> None:
+    row = np.dtype([("emg", np.float32, (recording.channels,)), ("time", np.float64)])
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", shape=(len(recording.emg),), dtype=row)
+        for start in range(0, len(recording.emg), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            rows = np.empty(len(recording.time_s[part]), dtype=row)
+            rows["emg"], rows["time"] = recording.emg[part], recording.time_s[part]
+            data[part] = rows
+        for key in ("task", "sample_rate_hz", "units", "board", "license", "subject", "session"):
+            data.attrs[key] = getattr(recording, key)
+        data.attrs["gaps"] = np.array([(g.start_s, g.end_s) for g in recording.gaps]).reshape(-1, 2)
+
+
+def _write_frames(recording: Recording, path: Path) -> None:
+    stages = list(recording.stages)
+    stages += [Stage(f"hold:{h.gesture}:{h.repetition}", h.start_s, h.end_s) for h in recording.holds]
+    interval = {"start": [s.start_s for s in stages], "end": [s.end_s for s in stages]}
+    with tables.open_file(path, "a") as file:
+        prompts = recording.prompts
+        write_frame(file, "prompts", {"name": [n for n, _ in prompts]}, {"time": [t for _, t in prompts]})
+        write_frame(file, "stages", {"name": [s.name for s in stages]}, interval)
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A part of one recording that belongs to one split.
+
+    Attributes:
+        dataset: the recording's file name, ending in .hdf5.
+        split: train, val or test.
+        start_s: from the first sample at or after this.
+        end_s: to the last sample before this.
+        user_number: the person.
+        dataset_number: the recording's number.
+    """
+
+    dataset: str
+    split: str
+    start_s: float
+    end_s: float
+    user_number: int
+    dataset_number: int
+
+
+_SPLIT_COLUMNS = ("start", "end", "split", "dataset_number", "user_number", "dataset")
+
+
+def read_partitions(path: Path | str) -> tuple[Partition, ...]:
+    """Read a split CSV, in its order.
+
+    Raises:
+        DataError: missing, a column absent, or a value that is none; the message names the line.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if missing := set(_SPLIT_COLUMNS) - set(rows.fieldnames or ()):
+                raise DataError(f"{path}: columns {sorted(missing)} are missing, found {rows.fieldnames}")
+            return tuple(_partition(path, rows.line_num, row) for row in rows)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: is no readable split CSV ({error})") from error
+
+
+def _partition(path: Path, line: int, row: dict[str, str]) -> Partition:
+    try:
+        partition = Partition(
+            dataset=row["dataset"],
+            split=row["split"],
+            start_s=float(row["start"]),
+            end_s=float(row["end"]),
+            user_number=int(row["user_number"]),
+            dataset_number=int(row["dataset_number"]),
+        )
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}, line {line}: {error}") from error
+    if None in row.values():
+        raise DataError(f"{path}, line {line}: expected {len(row)} values")
+    if not partition.start_s < partition.end_s:
+        raise DataError(
+            f"{path}, line {line}: expected start before end, found {row['start']} and {row['end']}"
+        )
+    return partition
+
+
+def write_partitions(partitions: Sequence[Partition], path: Path | str) -> None:
+    """Write a split CSV; the file appears whole or not at all."""
+    with _replacing(Path(path)) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(_SPLIT_COLUMNS)
+        for p in partitions:
+            rows.writerow((p.start_s, p.end_s, p.split, p.dataset_number, p.user_number, p.dataset))
