@@ -173,7 +173,7 @@ def fidelity(student_logits: ArrayLike, teacher_logits: ArrayLike) -> Fidelity:
     student, teacher = np.asarray(student_logits, np.float64), np.asarray(teacher_logits, np.float64)
     if student.shape != teacher.shape or student.ndim != 2 or student.size == 0:
         raise DataError(
-            f"student logits have shape {student.shape}, teacher logits {teacher.shape}: must be the same (N, K)"
+            f"student logits have shape {student.shape}, teacher logits {teacher.shape}: must be equal (N, K)"
         )
     log_student, log_teacher = log_softmax(student, axis=1), log_softmax(teacher, axis=1)
     kl = (np.exp(log_teacher) * (log_teacher - log_student)).sum(axis=1)
