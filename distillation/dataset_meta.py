@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from distillation.atomic import replacing
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from distillation.recording import Recording
 
 META_FILE = "meta.json"
 Name = Annotated[str, Field(min_length=1)]
@@ -22,17 +27,31 @@ def is_subject_name(subject: str) -> bool:
 
 
 class CsvColumns(BaseModel):
-    """Which columns of a CSV hold what (docs/recordings.md); every other numeric column is a channel."""
+    """Which columns of the CSV files hold what (docs/recordings.md).
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    Attributes:
+        files: the CSV files, inside the folder.
+        channels: the columns with EMG, in channel order.
+        label: the column with the gesture.
+        unlabelled: values of `label` that say nothing; such samples belong to no trial.
+        time: the column with the clock; None: samples are even.
+        time_unit: its unit.
+        subject: the column with the person; None: one file is one person, named after the file.
+        session: the column with the day or run.
+        repetition: the column with the repetition; None: counted.
+    """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: tuple[Name, ...] = Field(min_length=1)
+    channels: tuple[Name, ...] = Field(min_length=1)
     label: Name
+    unlabelled: tuple[str, ...] = ("",)
     time: Name | None = None
+    time_unit: Literal["s", "ms", "us"] = "s"
     subject: Name | None = None
     session: Name | None = None
     repetition: Name | None = None
-    channels: tuple[Name, ...]
-    rest: str | None = None
 
 
 class DatasetMeta(BaseModel):
@@ -93,13 +112,58 @@ def read_meta(folder: Path) -> DatasetMeta:
     """
     path = folder / META_FILE
     try:
-        return DatasetMeta.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        raise DataError(f"{path}: {'; '.join(map(_sentence, error.errors()))}") from error
     except ValueError as error:
         raise DataError(f"{path}: is no JSON ({error})") from error
+    return checked_meta(path, values)
+
+
+def checked_meta(path: Path, values: object) -> DatasetMeta:
+    """The meta of these keys; DataError names `path` and each key that is absent or wrong."""
+    try:
+        return DatasetMeta.model_validate(values)
+    except ValidationError as error:
+        raise DataError(f"{path}: {'; '.join(map(_sentence, error.errors()))}") from error
+
+
+def write_meta(meta: DatasetMeta, folder: Path) -> None:
+    """Write `folder/meta.json`; it appears whole or not at all."""
+    text = json.dumps(meta.model_dump(mode="json", exclude_none=True), indent=1, ensure_ascii=False)
+    with replacing(folder / META_FILE) as scratch:
+        scratch.write_text(text + "\n", encoding="utf-8")
+
+
+def as_meta_says(recording: Recording, meta: DatasetMeta) -> Recording:
+    """A trial cropped, clipped and scaled, in this order; its arrays are read-only.
+
+    Raises:
+        DataError: the crop leaves no sample.
+    """
+    crop = slice(*meta.crop_samples) if meta.crop_samples else slice(None)
+    emg, time_s = recording.emg[crop], recording.time_s[crop]
+    if not len(emg):
+        raise DataError(
+            f"a trial has {len(recording.emg)} samples, crop_samples {crop.start} to {crop.stop} leave none"
+        )
+    if meta.clip_abs is not None:
+        emg = np.clip(emg, -meta.clip_abs, meta.clip_abs)
+    if meta.scale != 1:
+        emg = emg * np.float32(meta.scale)
+    emg.flags.writeable = time_s.flags.writeable = False  # cached, and shared by all who ask
+    start_s, end_s = float(time_s[0]), float(time_s[-1]) + 1 / recording.sample_rate_hz
+    return replace(
+        recording,
+        emg=emg,
+        time_s=time_s,
+        holds=tuple(
+            replace(h, start_s=max(h.start_s, start_s), end_s=min(h.end_s, end_s)) for h in recording.holds
+        ),
+        gaps=tuple(g for g in recording.gaps if g.start_s < end_s and g.end_s > start_s),
+        units=meta.units,
+        license=meta.license,
+    )
 
 
 def _sentence(error: Any) -> str:

@@ -6,13 +6,16 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from distillation import npz_layout
-from distillation.dataset_meta import META_FILE, DatasetMeta, read_meta
+from distillation import csv_layout, hdf5_folder, npz_layout
+from distillation.dataset_meta import META_FILE, DatasetMeta, as_meta_says, read_meta
+from distillation.hdf5_folder import Skipped
 from protocols.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from distillation.recording import Recording
 
 DATA_VARIABLE = "MYOFED_DATA"
@@ -89,22 +92,58 @@ class Dataset:
             ConfigError: the set has no such person.
             DataError: the person's file cannot be used; the message says why.
         """
+        self._check(subject)
+        return _prepared(self.folder, self.meta, subject, self._stamp(subject))
+
+    def stored(self, subject: str) -> tuple[Recording, ...]:
+        """A person's trials as stored: not cropped, clipped or scaled. Errors as `recordings`."""
+        self._check(subject)
+        return LAYOUTS[self.meta.layout].read(self.folder, self.meta, subject)
+
+    def parts(self, split: str) -> Iterator[tuple[Recording, slice]]:
+        """Each partition of a split: the whole recording and the partition's samples, in the CSV's order.
+
+        Raises:
+            ConfigError: the layout is not meta-hdf5.
+            DataError: no split CSV, no such split, or a recording that cannot be used.
+        """
+        if self.meta.layout != "meta-hdf5":
+            raise ConfigError(
+                f"split: {self.name} has layout {self.meta.layout}, only meta-hdf5 has a split CSV"
+            )
+        return hdf5_folder.parts(self.folder, split)
+
+    def _check(self, subject: str) -> None:
         if subject not in self.subjects:
             raise ConfigError(f"subject: found {subject!r}, {self.name} has {', '.join(self.subjects)}")
-        return _recordings(self.folder, self.meta, subject, _stamp(self.folder, subject))
+
+    def _stamp(self, subject: str) -> tuple[int, ...]:
+        """When the person's files were last written, so that a changed file is read again."""
+        paths = LAYOUTS[self.meta.layout].files(self.folder, self.meta, subject)
+        return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths)
 
 
-def _stamp(folder: Path, subject: str) -> int:
-    """When the person's file was last written, so that a changed file is read again."""
-    try:
-        return npz_layout.subject_path(folder, subject).stat().st_mtime_ns
-    except OSError:
-        return 0
+class Layout(Protocol):
+    """How a folder stores its recordings; the modules npz_layout, csv_layout and hdf5_folder are such."""
+
+    def read(self, folder: Path, meta: DatasetMeta, subject: str, /) -> tuple[Recording, ...]:
+        """A person's trials as stored."""
+
+    def files(self, folder: Path, meta: DatasetMeta, subject: str, /) -> tuple[Path, ...]:
+        """The files that hold them."""
+
+
+LAYOUTS: Mapping[str, Layout] = {"npz": npz_layout, "csv": csv_layout, "meta-hdf5": hdf5_folder}
 
 
 @lru_cache(maxsize=CACHED_SUBJECTS)
-def _recordings(folder: Path, meta: DatasetMeta, subject: str, _stamp: int) -> tuple[Recording, ...]:
-    return npz_layout.recordings(npz_layout.read_subject(folder, meta, subject), meta, subject)
+def _prepared(
+    folder: Path, meta: DatasetMeta, subject: str, _stamp: tuple[int, ...]
+) -> tuple[Recording, ...]:
+    try:
+        return tuple(as_meta_says(r, meta) for r in LAYOUTS[meta.layout].read(folder, meta, subject))
+    except DataError as error:
+        raise DataError(f"{folder.name}, {subject}: {error}") from error
 
 
 def data_root(data_dir: Path | None = None) -> Path:
@@ -131,46 +170,65 @@ def _existing(folder: Path, key: str) -> Path:
 
 
 def find_datasets(data_dir: Path | None = None) -> tuple[Dataset, ...]:
-    """Every dataset in the data folder, by name; unusable folders are left out."""
-    return tuple(
-        found for found in map(_try_folder, _subfolders(data_root(data_dir))) if isinstance(found, Dataset)
-    )
+    """Every usable dataset in the data folder, by folder name; `skipped_folders` names the others."""
+    return tuple(found for found in _folders(data_dir) if isinstance(found, Dataset))
+
+
+def skipped_folders(data_dir: Path | None = None) -> tuple[Skipped, ...]:
+    """The folders that look like datasets but cannot be used, and why."""
+    return tuple(found for found in _folders(data_dir) if isinstance(found, Skipped))
 
 
 def open_dataset(folder_or_name: Path | str, data_dir: Path | None = None) -> Dataset:
-    """Open a dataset by the name of its folder in the data folder, or by a path.
+    """Open a dataset by its name in the data folder, or by a path.
 
     Raises:
         ConfigError: no such dataset; the message names those at hand.
-        DataError: it is there, but its meta.json cannot be used.
+        DataError: it is there, but cannot be used.
     """
-    if (Path(folder_or_name) / META_FILE).is_file():
+    if _is_dataset(Path(folder_or_name)):
         return open_folder(Path(folder_or_name))
     root = data_root(data_dir)
-    if (root / folder_or_name / META_FILE).is_file():
+    if _is_dataset(root / folder_or_name):
         return open_folder(root / folder_or_name)
     at_hand = find_datasets(root)
-    for dataset in at_hand:
-        if dataset.name == str(folder_or_name):
-            return dataset
+    named = [dataset for dataset in at_hand if dataset.name == str(folder_or_name)]
+    if len(named) == 1:
+        return named[0]
     names = ", ".join(d.name for d in at_hand) or "no dataset"
     raise ConfigError(
-        f"data: found {str(folder_or_name)!r}, expected a folder with a {META_FILE} or one of "
-        f"those in {root}: {names}"
+        f"data: found {str(folder_or_name)!r}, expected a folder of recordings or, in {root}: {names}"
     )
 
 
 def open_folder(folder: Path) -> Dataset:
-    """Open the dataset in `folder`; DataError where it is none."""
-    return Dataset(folder=folder.resolve(), meta=read_meta(folder))
+    """Open the dataset in `folder`, by its meta.json or, without one, by its HDF5 recordings.
+
+    Raises:
+        DataError: it is none, or cannot be used.
+    """
+    folder = folder.resolve()
+    has_meta = (folder / META_FILE).is_file()
+    return Dataset(folder=folder, meta=read_meta(folder) if has_meta else hdf5_folder.describe(folder))
 
 
-def _subfolders(root: Path) -> list[Path]:
-    return sorted(f for f in root.iterdir() if (f / META_FILE).is_file())
+def _is_dataset(folder: Path) -> bool:
+    return (folder / META_FILE).is_file() or any(folder.glob(hdf5_folder.PATTERN))
 
 
-def _try_folder(folder: Path) -> Dataset | DataError:
+def _folders(data_dir: Path | None) -> Iterator[Dataset | Skipped]:
+    """Each folder that is, or looks like, a dataset."""
+    for folder in sorted(f for f in data_root(data_dir).iterdir() if f.is_dir()):
+        if _is_dataset(folder):
+            yield _try_folder(folder)
+        elif any(folder.glob("*.npz")):
+            yield Skipped(folder, f"it has .npz files, but no {META_FILE}")
+        elif any(folder.glob("*.csv")):
+            yield Skipped(folder, f"it has .csv files, but no {META_FILE}: see `myofed data import`")
+
+
+def _try_folder(folder: Path) -> Dataset | Skipped:
     try:
         return open_folder(folder)
     except DataError as error:
-        return error
+        return Skipped(folder, str(error))

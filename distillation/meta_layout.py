@@ -1,12 +1,10 @@
-"""Meta's HDF5 layout for recordings, and the CSV that splits them (docs/recordings.md).
+"""Meta's HDF5 layout for recordings, one file each (docs/recordings.md).
 
 Read with h5py alone: PyTables would unpickle attributes of a file that may come from anywhere.
 """
 
 from __future__ import annotations
 
-import csv
-import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +15,13 @@ import h5py
 import numpy as np
 import tables
 
+from distillation.atomic import replacing
 from distillation.pandas_fixed import numbers, read_frame, texts, write_frame
 from distillation.recording import Gap, Hold, Recording, Stage, find_gaps
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -40,24 +39,81 @@ META_TASK = "discrete_gestures"
 _ROWS_AT_ONCE = 1 << 16  # written in pieces: 5.5 M samples of 16 channels would be copied whole otherwise
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a recording says of itself, without its samples.
+
+    Attributes:
+        subject: the person.
+        session: 0-based day or run.
+        channels: C.
+        sample_rate_hz: nominal.
+        units: of the signals.
+        license: of the data.
+        gestures: those held, or those prompted where none is held.
+    """
+
+    subject: str
+    session: int
+    channels: int
+    sample_rate_hz: float
+    units: str
+    license: str
+    gestures: frozenset[str]
+
+
 def read(path: Path | str) -> Recording:
     """See recording.read_recording."""
-    path = Path(path)
+    with _opened(Path(path)) as file:
+        return _recording(Path(path), file)
+
+
+def read_header(path: Path) -> Header:
+    """What a recording says of itself; reads no samples where the file names its rate.
+
+    Raises:
+        DataError: as read_recording.
+    """
+    with _opened(path) as file:
+        data = _data(file)
+        held = {hold.gesture for hold in _stages(file)[1]}
+        return Header(
+            subject=str(_attribute(data, "subject", subject_of(path))),
+            session=int(_attribute(data, "session", 0)),
+            channels=data.dtype["emg"].shape[0],
+            sample_rate_hz=_rate(data),
+            units=str(_attribute(data, "units", META_UNITS)),
+            license=str(_attribute(data, "license", META_LICENSE)),
+            gestures=frozenset(held or {name for name, _ in _prompts(file)}),
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The file, open for reading; every fault in it becomes a DataError that names it."""
     try:
         with h5py.File(path, "r") as file:
-            return _recording(path, file)
+            yield file
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise DataError(f"{path}: is no readable HDF5 recording ({error})") from error
 
 
-def _recording(path: Path, file: h5py.File) -> Recording:
+def _data(file: h5py.File) -> h5py.Dataset:
     data = file.get("data")
     if not isinstance(data, h5py.Dataset) or not {"emg", "time"} <= set(data.dtype.names or ()):
         raise DataError(f"expected a dataset `data` with the fields emg and time, found {sorted(file)}")
+    emg = data.dtype["emg"]
+    if emg.base.kind != "f" or len(emg.shape) != 1 or data.ndim != 1:
+        raise DataError(f"expected emg as float32 (T, C), found {emg} in {data.shape}")
+    return data
+
+
+def _recording(path: Path, file: h5py.File) -> Recording:
+    data = _data(file)
     time_s = _time(data)
-    rate_hz = float(_attribute(data, "sample_rate_hz", _estimated_rate(time_s)))
+    rate_hz = _rate(data)
     stages, holds = _stages(file)
     return Recording(
         emg=_emg(data),
@@ -84,8 +140,6 @@ def subject_of(path: Path) -> str:
 
 def _emg(data: h5py.Dataset) -> NDArray[np.float32]:
     emg: NDArray[Any] = data["emg"]
-    if emg.dtype.kind != "f" or emg.ndim != 2:
-        raise DataError(f"expected emg as float32 (T, C), found {emg.dtype} {emg.shape}")
     return emg.astype(np.float32, copy=False)
 
 
@@ -98,9 +152,11 @@ def _time(data: h5py.Dataset) -> TimeArray:
     return time_s.astype(np.float64, copy=False)
 
 
-def _estimated_rate(time_s: TimeArray) -> float:
-    """The nominal rate where the file does not name it: 2 kHz, unless the clock clearly says otherwise."""
-    steps = np.diff(time_s)
+def _rate(data: h5py.Dataset) -> float:
+    """The nominal rate; 2 kHz where the file does not name it, unless its clock clearly says otherwise."""
+    if "sample_rate_hz" in data.attrs:
+        return float(_attribute(data, "sample_rate_hz", META_RATE_HZ))
+    steps = np.diff(data["time"])
     steps = steps[steps > 0]
     if not len(steps):
         return META_RATE_HZ
@@ -159,7 +215,7 @@ def write(recording: Recording, path: Path | str) -> None:
     path = Path(path)
     _check_writable(recording)
     try:
-        with _replacing(path) as scratch:
+        with replacing(path) as scratch:
             _write_data(recording, scratch)
             _write_frames(recording, scratch)
     except OSError as error:
@@ -171,19 +227,6 @@ def _check_writable(recording: Recording) -> None:
         raise DataError(f"recording of {recording.subject!r}: has no samples, nothing to write")
     if taken := [s.name for s in recording.stages if HOLD.fullmatch(s.name)]:
         raise DataError(f"recording of {recording.subject!r}: stages {taken} are named like held gestures")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A scratch file beside `path` that takes its place when the block ends well, and vanishes otherwise."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield scratch
-        with scratch.open("rb") as written:
-            os.fsync(written.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _write_data(recording: Recording, path: Path) -> None:
@@ -208,74 +251,3 @@ def _write_frames(recording: Recording, path: Path) -> None:
         prompts = recording.prompts
         write_frame(file, "prompts", {"name": [n for n, _ in prompts]}, {"time": [t for _, t in prompts]})
         write_frame(file, "stages", {"name": [s.name for s in stages]}, interval)
-
-
-@dataclass(frozen=True, slots=True)
-class Partition:
-    """A part of one recording that belongs to one split.
-
-    Attributes:
-        dataset: the recording's file name, ending in .hdf5.
-        split: train, val or test.
-        start_s: from the first sample at or after this.
-        end_s: to the last sample before this.
-        user_number: the person.
-        dataset_number: the recording's number.
-    """
-
-    dataset: str
-    split: str
-    start_s: float
-    end_s: float
-    user_number: int
-    dataset_number: int
-
-
-_SPLIT_COLUMNS = ("start", "end", "split", "dataset_number", "user_number", "dataset")
-
-
-def read_partitions(path: Path | str) -> tuple[Partition, ...]:
-    """Read a split CSV, in its order.
-
-    Raises:
-        DataError: missing, a column absent, or a value that is none; the message names the line.
-    """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if missing := set(_SPLIT_COLUMNS) - set(rows.fieldnames or ()):
-                raise DataError(f"{path}: columns {sorted(missing)} are missing, found {rows.fieldnames}")
-            return tuple(_partition(path, rows.line_num, row) for row in rows)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is no readable split CSV ({error})") from error
-
-
-def _partition(path: Path, line: int, row: dict[str, str]) -> Partition:
-    try:
-        partition = Partition(
-            dataset=row["dataset"],
-            split=row["split"],
-            start_s=float(row["start"]),
-            end_s=float(row["end"]),
-            user_number=int(row["user_number"]),
-            dataset_number=int(row["dataset_number"]),
-        )
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}, line {line}: {error}") from error
-    if None in row.values():
-        raise DataError(f"{path}, line {line}: expected {len(row)} values")
-    if not partition.start_s < partition.end_s:
-        raise DataError(
-            f"{path}, line {line}: expected start before end, found {row['start']} and {row['end']}"
-        )
-    return partition
-
-
-def write_partitions(partitions: Sequence[Partition], path: Path | str) -> None:
-    """Write a split CSV; the file appears whole or not at all."""
-    with _replacing(Path(path)) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(_SPLIT_COLUMNS)
-        for p in partitions:
-            rows.writerow((p.start_s, p.end_s, p.split, p.dataset_number, p.user_number, p.dataset))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from distillation.dataset_meta import DatasetMeta
-    from distillation.recording import FloatArray, IntArray, TimeArray
+    from distillation.recording import IntArray, TimeArray
 
 # Optional arrays of time steps before each sample, and how many make a second.
 STEPS_PER_SECOND = {"dt_us": 1e6, "dt_ms": 1e3}
@@ -78,9 +78,9 @@ class SubjectArrays:
         return clock
 
 
-def subject_path(folder: Path, subject: str) -> Path:
+def files(folder: Path, _meta: DatasetMeta, subject: str) -> tuple[Path, ...]:
     """Where a person's arrays lie."""
-    return folder / f"{subject}.npz"
+    return (folder / f"{subject}.npz",)
 
 
 def read_subject(folder: Path, meta: DatasetMeta, subject: str) -> SubjectArrays:
@@ -89,7 +89,7 @@ def read_subject(folder: Path, meta: DatasetMeta, subject: str) -> SubjectArrays
     Raises:
         DataError: unreadable, an array missing, or arrays that contradict each other or `meta`.
     """
-    path = subject_path(folder, subject)
+    (path,) = files(folder, meta, subject)
     arrays = _load(path)
     wanted = ("emg", "offset", *PER_TRIAL, *filter(None, [meta.sample_rate_per_trial]))
     if missing := [key for key in wanted if key not in arrays]:
@@ -107,39 +107,26 @@ def read_subject(folder: Path, meta: DatasetMeta, subject: str) -> SubjectArrays
     )
 
 
-def recordings(arrays: SubjectArrays, meta: DatasetMeta, subject: str) -> tuple[Recording, ...]:
-    """One recording per trial: cropped, clipped and scaled as `meta` says, in the file's (time) order."""
+def read(folder: Path, meta: DatasetMeta, subject: str) -> tuple[Recording, ...]:
+    """One recording per trial as stored, in the file's (time) order."""
+    arrays = read_subject(folder, meta, subject)
     return tuple(_recording(arrays, meta, subject, i) for i in range(len(arrays)))
 
 
 def _recording(arrays: SubjectArrays, meta: DatasetMeta, subject: str, i: int) -> Recording:
-    crop = slice(*meta.crop_samples) if meta.crop_samples else slice(None)
-    time_s, rate_hz = arrays.time_s(i)[crop], float(arrays.rate_hz[i])
-    if not len(time_s):
-        raise DataError(f"{arrays.path}: trial {i} has {len(arrays.trial(i))} samples, crop leaves none")
+    time_s, rate_hz = arrays.time_s(i), float(arrays.rate_hz[i])
     end_s = float(time_s[-1]) + 1 / rate_hz
-    hold = Hold(meta.label_names[arrays.label[i]], float(time_s[0]), end_s, int(arrays.repetition[i]))
     return Recording(
-        emg=_in_units(arrays.trial(i)[crop], meta),
+        emg=arrays.trial(i).astype(np.float32),
         time_s=time_s,
         sample_rate_hz=rate_hz,
         subject=subject,
         session=int(arrays.session[i]),
-        holds=(hold,),
+        holds=(Hold(meta.label_names[arrays.label[i]], 0.0, end_s, int(arrays.repetition[i])),),
         gaps=find_gaps(time_s, rate_hz) if arrays.step_s is not None else (),
         units=meta.units,
         license=meta.license,
     )
-
-
-def _in_units(codes: NDArray[Any], meta: DatasetMeta) -> FloatArray:
-    emg: FloatArray = codes.astype(np.float32)
-    if meta.clip_abs is not None:
-        np.clip(emg, -meta.clip_abs, meta.clip_abs, out=emg)
-    if meta.scale != 1:
-        emg *= np.float32(meta.scale)
-    emg.flags.writeable = False  # cached, and shared by all who ask
-    return emg
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:

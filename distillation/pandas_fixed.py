@@ -210,7 +210,7 @@ def _write_values(file: tables.File, group: tables.Group, key: str, values: NDAr
         _set_attributes(node, {"transposed": False, "shape": shape, "value_type": value_type})
         return
     if values.dtype == object:
-        node = file.create_vlarray(group, key, tables.ObjectAtom())
+        node = file.create_vlarray(group, key, tables.ObjectAtom(), chunkshape=1)  # else 1 MiB
         node.append(values)
     else:
         node = file.create_array(group, key, values)
