@@ -87,11 +87,13 @@ def kl_per_window(logits: FloatArray, decoded: FloatArray, output_kind: str) -> 
     exact, coded = logits.astype(np.float64), decoded.astype(np.float64)
     if output_kind == "categorical":
         log_p, log_q = _log_softmax(exact), _log_softmax(coded)
-        return np.asarray((np.exp(log_p) * (log_p - log_q)).sum(axis=1))
+        total: NDArray[np.float64] = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
+        return total
     kl = np.zeros_like(exact)
     for log_p, log_q in ((_log_sigmoid(s * exact), _log_sigmoid(s * coded)) for s in (1, -1)):
         kl += np.exp(log_p) * (log_p - log_q)
-    return kl.reshape(len(kl), -1).mean(axis=1)
+    mean: NDArray[np.float64] = kl.reshape(len(kl), -1).mean(axis=1)
+    return mean
 
 
 def top1_per_window(logits: FloatArray, decoded: FloatArray, output_kind: str) -> NDArray[np.float64]:

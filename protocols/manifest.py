@@ -167,7 +167,7 @@ class Manifest:
         version = facts.get("format_version")
         if version != FORMAT_VERSION:
             raise VersionMismatch(
-                f"knowledge pack: format version {version!r}, this program reads {FORMAT_VERSION}"
+                f"knowledge pack: format version {version!r}, this program reads version {FORMAT_VERSION}"
             )
         num_windows = facts.pop("num_windows", None)
         manifest = cls(**_typed(facts, cls, "manifest"))

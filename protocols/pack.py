@@ -137,10 +137,8 @@ class KnowledgePack:
         if len(index) and not 0 <= index.min() <= index.max() < len(self):
             raise IndexError(f"windows {index.min()} to {index.max()} of a pack of {len(self)}")
         shard_of = np.searchsorted(self._stops, index, side="right")
-        order = np.argsort(shard_of, kind="stable")
-        chosen, begins = np.unique(shard_of[order], return_index=True)
-        for number, places in zip(chosen, np.split(order, begins[1:]), strict=True):
-            shard = self._shards[number]
+        for number in np.unique(shard_of):
+            places, shard = np.flatnonzero(shard_of == number), self._shards[number]
             yield shard, places, index[places] - (self._stops[number] - len(shard))
 
     def _held(self, shard: Shard, rows: NDArray[np.intp]) -> FloatArray:

@@ -97,10 +97,10 @@ def test_reference_codec_is_exact():
 
 
 @pytest.mark.parametrize(
-    ("codec", "bytes_a_window", "most_kl"),
-    [("row-uint8", 11, 1e-5), ("float32", 36, 0), ("output-uint8", 9, 1e-3)],
+    ("codec", "bytes_a_window", "most_kl", "least_top1"),
+    [("row-uint8", 11, 1e-5, 0.998), ("float32", 36, 0, 1), ("output-uint8", 9, 1e-3, 0.98)],
 )
-def test_promised_size_and_loss_for_nine_gestures(codec, bytes_a_window, most_kl):
+def test_promised_size_and_loss_for_nine_gestures(codec, bytes_a_window, most_kl, least_top1):
     """DESIGN.md: 11 B a window of 9 classes, KL about 2.5e-6."""
     logits = teacher_logits(4096)
     tensors = encode(logits, codec)
@@ -108,7 +108,7 @@ def test_promised_size_and_loss_for_nine_gestures(codec, bytes_a_window, most_kl
     assert round(num_bytes / len(logits)) == bytes_a_window
     decoded = decode(tensors, codec, ALL)
     assert kl_per_window(logits, decoded, "categorical").mean() <= most_kl
-    assert top1_per_window(logits, decoded, "categorical").mean() > 0.998
+    assert top1_per_window(logits, decoded, "categorical").mean() >= least_top1
 
 
 def test_kl_by_hand():
