@@ -63,10 +63,10 @@ def check_weights(model: torch.nn.Module, weights: Mapping[str, NDArray[Any]]) -
     if missing or unexpected:
         raise DataError(f"weights: missing {missing or 'none'}, unexpected {unexpected or 'none'}")
     for name, tensor in wanted.items():
-        found, dtype = weights[name], torch.empty(0, dtype=tensor.dtype).numpy().dtype
+        found, dtype = weights[name], str(tensor.dtype).removeprefix("torch.")
         if found.shape != tuple(tensor.shape):
             raise DataError(f"weights: {name} is {found.shape}, the model has {tuple(tensor.shape)}")
-        if found.dtype != dtype:
+        if str(found.dtype) != dtype:
             raise DataError(f"weights: {name} is {found.dtype}, the model has {dtype}")
     return wanted
 
