@@ -1,5 +1,7 @@
 """Every error of myofed, named by what the one who catches it does."""
 
+from __future__ import annotations
+
 
 class FrameError(ValueError):
     """A frame that cannot be encoded, or a whole payload that is no frame."""
@@ -39,6 +41,10 @@ class PackMismatch(DataError):  # noqa: N818  (as above)
         self.field = field
         self.found = found
         self.expected = expected
+
+    def __reduce__(self) -> tuple[type[PackMismatch], tuple[str, object, object]]:
+        """Errors travel between processes: an exception is otherwise rebuilt from its message alone."""
+        return type(self), (self.field, self.found, self.expected)
 
 
 class ConfigError(ValueError):

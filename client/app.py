@@ -1,0 +1,59 @@
+"""The Flower ClientApp: distil on one's own recordings and on the pack; personalise; never send a sample."""
+
+from __future__ import annotations
+
+import torch
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from client.evaluate import evaluate_node
+from client.node import NodeSpec, load_shard
+from client.packs import offered, pack_store
+from client.train import train_node
+from distillation.prepare import window_spec
+from distillation.spec import SignalSpec
+from protocols.pack_records import shards_from_record
+from protocols.records import Hello, Introduction, Task
+
+torch.set_num_threads(1)  # one thread a process: two contended ones were 20 times slower
+
+app = ClientApp()
+
+
+@app.query()
+def introduce(message: Message, context: Context) -> Message:
+    """Say whose device this is, what it has recordings for, and which shards of the pack it lacks."""
+    hello = Hello.from_record(message.content)
+    node = NodeSpec.from_context(context)
+    signal = SignalSpec.from_json(hello.signal)
+    train = load_shard(node, signal).train
+    num_examples = 0 if train is None else len(train.window_set(window_spec(signal)))
+    missing = () if hello.pack is None or train is None else offered(node, hello.pack, signal)
+    introduction = Introduction(node.subject, node.roles, num_examples, missing)
+    return Message(introduction.to_record(), reply_to=message)
+
+
+@app.query("shards")
+def keep_shards(message: Message, context: Context) -> Message:
+    """Keep the shards that the server sent, and say which are still missing."""
+    node = NodeSpec.from_context(context)
+    store = pack_store(node)
+    for shard in shards_from_record(message.content):
+        store.add_shard(shard)
+    return Message(Introduction(node.subject, node.roles, 0).to_record(), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """One round: distil on one's own labelled windows and on the pack; answer with the new weights."""
+    task = Task.from_record(message.content, "train")
+    update = train_node(NodeSpec.from_context(context), task)
+    return Message(update.to_record(), reply_to=message)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Classify one's own test windows with the shared student and, if asked, with a personalised one."""
+    task = Task.from_record(message.content, "evaluate")
+    evaluation = evaluate_node(NodeSpec.from_context(context), task)
+    return Message(evaluation.to_record(), reply_to=message)

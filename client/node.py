@@ -1,0 +1,168 @@
+"""What a node owns: a person's recordings, which of them serve for what, and a store on its disk.
+
+The node decides about its data; the server only says which task to learn. A real device names its spec file in
+`node_config["node"]`; a simulation keeps one spec a partition in the folder `run_config["nodes"]`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distillation.datasets import open_dataset
+from distillation.prepare import own_scale, prepare, window_spec
+from distillation.spec import SignalSpec
+from distillation.splits import Selection
+from protocols.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from flwr.app import Context
+
+    from distillation.recording import Recording
+    from distillation.windows import Trials, WindowSet
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """One person's device.
+
+    Attributes:
+        subject: the person, as the dataset names them.
+        dataset: folder of the recordings.
+        store: folder for packs and the person's own student.
+        train: recordings that take part in the rounds; None: this person only joins at the end.
+        calibration: recordings that scale and personalise the student.
+        test: recordings that are only ever classified.
+        labelled: whether the calibration's labels may be read.
+        validation: this person's test recordings guide choices, and are never reported.
+        trusted_key: public key (hexadecimal) whose knowledge packs are accepted; empty: none.
+    """
+
+    subject: str
+    dataset: str
+    store: str
+    train: Selection | None = None
+    calibration: Selection | None = None
+    test: Selection | None = None
+    labelled: bool = True
+    validation: bool = False
+    trusted_key: str = ""
+
+    def __post_init__(self) -> None:
+        if self.test is None:
+            return
+        for name, used in (("train", self.train), ("calibration", self.calibration)):
+            if used is not None and used.overlaps(self.test):
+                raise ConfigError(f"{self.subject}: {name} recordings {used} overlap the test's {self.test}")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What this node has recordings for: `train`, and `test` or `validate`."""
+        evaluated = () if self.test is None else ("validate",) if self.validation else ("test",)
+        return (("train",) if self.train is not None else ()) + evaluated
+
+    def to_json(self) -> dict[str, Any]:
+        """As the node's spec file holds it."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {name: _to_json(values[name]) for name in ("train", "calibration", "test")}
+
+    @classmethod
+    def read(cls, path: Path) -> NodeSpec:
+        """Read a spec file.
+
+        Raises:
+            ConfigError: it is missing or not a node spec.
+        """
+        try:
+            values = json.loads(path.read_text())
+            selections = {name: _selection(values[name]) for name in ("train", "calibration", "test")}
+            return cls(**(values | selections))
+        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ConfigError(f"node spec {path}: {error!r}") from None
+
+    @classmethod
+    def from_context(cls, context: Context) -> NodeSpec:
+        """The spec of the node that Flower is running."""
+        if "node" in context.node_config:
+            return cls.read(Path(str(context.node_config["node"])))
+        nodes, partition = context.run_config.get("nodes"), context.node_config.get("partition-id")
+        if not nodes or partition is None:
+            raise ConfigError(
+                f"node: found node_config keys {sorted(context.node_config)}, expected 'node' (a spec file), "
+                "or a simulation's 'partition-id' with 'nodes' in the run config"
+            )
+        return cls.read(node_file(Path(str(nodes)), int(partition)))
+
+
+def node_file(folder: Path, partition: int) -> Path:
+    """Where a simulation keeps the spec of one partition."""
+    return folder / f"node-{partition:04d}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A person's recordings, ready for a task: scaled by their own calibration, cut, split.
+
+    Attributes:
+        train: labelled trials for the rounds, or None.
+        calibration: trials that the personal student may learn from, or None.
+        test: windows that are only classified, or None.
+    """
+
+    train: Trials | None
+    calibration: Trials | None
+    test: WindowSet | None
+
+
+@lru_cache(maxsize=64)
+def load_shard(node: NodeSpec, signal: SignalSpec) -> Shard:
+    """Read, filter, scale and split a node's recordings for a task; kept for the next round.
+
+    The scale is the RMS of each channel over the calibration recordings (else the training ones), labels unread;
+    test recordings never influence it.
+
+    Raises:
+        DataError: recordings that the node promises are not there, or do not fit the task.
+    """
+    recordings = open_dataset(Path(node.dataset)).recordings(node.subject)
+    train = _chosen(node, "train", recordings, signal)
+    calibration = _chosen(node, "calibration", recordings, signal)
+    test = _chosen(node, "test", recordings, signal)
+    reference = calibration or train
+    if reference is None:
+        raise DataError(f"{node.subject}: found neither calibration nor training recordings to scale by")
+    scale = own_scale(reference)
+    if calibration is not None and not node.labelled:
+        calibration = calibration.without_labels()
+    return Shard(
+        train=None if train is None else train.scaled(scale),
+        calibration=None if calibration is None else calibration.scaled(scale),
+        test=None if test is None else test.scaled(scale).window_set(window_spec(signal)),
+    )
+
+
+def _chosen(
+    node: NodeSpec, what: str, recordings: tuple[Recording, ...], signal: SignalSpec
+) -> Trials | None:
+    selection: Selection | None = getattr(node, what)
+    if selection is None:
+        return None
+    chosen = selection.select(recordings)
+    if not chosen:
+        raise DataError(f"{node.subject}: found no {what} recordings for {selection} in {node.dataset}")
+    return prepare(chosen, signal)
+
+
+def _to_json(selection: Selection | None) -> dict[str, Any] | None:
+    if selection is None:
+        return None
+    return {"sessions": selection.sessions, "repetitions": selection.repetitions}
+
+
+def _selection(values: dict[str, list[int] | None] | None) -> Selection | None:
+    if values is None:
+        return None
+    return Selection(**{key: None if v is None else tuple(v) for key, v in values.items()})

@@ -1,0 +1,86 @@
+"""One round of training on a node: the student arrives, learns at home, and its weights leave."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from client.node import NodeSpec, load_shard
+from client.pack_store import PackStore
+from distillation.distil import distil, predict
+from distillation.models import build_window
+from distillation.prepare import window_spec
+from distillation.spec import SignalSpec, TrainSpec
+from distillation.weights import get_weights, set_weights
+from protocols.errors import DataError
+from protocols.records import Task, Update
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def train_node(node: NodeSpec, task: Task) -> Update:
+    """Distil the shared student on this node's recordings and pack.
+
+    Raises:
+        DataError: the node has no recordings for training, or a pack that it lacks.
+        DivergedError: training was not finite; nothing is sent.
+    """
+    signal = SignalSpec.from_json(task.signal)
+    own = load_shard(node, signal).train
+    if own is None:
+        raise DataError(f"{node.subject}: asked to train, but this node only joins at the end")
+    student = student_of(task, signal)
+    windows = own.window_set(window_spec(signal))
+    on_arrival = float((predict(student, windows.windows).argmax(1) == windows.labels).mean())
+    result = distil(
+        student,
+        own,
+        TrainSpec.from_json(task.settings),
+        window=signal.window,
+        rng=node_rng(node, task),
+        pack=pack_store(node).open(task.pack) if task.pack else None,
+    )
+    return Update(
+        subject=node.subject,
+        round=task.round,
+        num_examples=len(windows),
+        weights=get_weights(student),
+        metrics={
+            "accuracy_on_arrival": on_arrival,
+            "hard_loss": result.hard_loss,
+            "soft_loss": result.soft_loss,
+        },
+        trained_on=task.pack,
+    )
+
+
+def student_of(task: Task, signal: SignalSpec) -> nn.Module:
+    """The shared student that a task carries.
+
+    Raises:
+        DataError: the weights are not those of the named student.
+    """
+    student = build_window(
+        task.student,
+        channels=signal.channels,
+        outputs=len(signal.gestures),
+        sample_rate_hz=signal.sample_rate_hz,
+        window=signal.window,
+    )
+    set_weights(student, task.weights)
+    return student
+
+
+def node_rng(node: NodeSpec, task: Task) -> np.random.Generator:
+    """Randomness of one node in one round: the same on every engine and after a restart."""
+    name = int.from_bytes(hashlib.sha256(node.subject.encode()).digest()[:8], "little")
+    return np.random.default_rng([task.seed, task.round, name])
+
+
+def pack_store(node: NodeSpec) -> PackStore:
+    """The node's own store of knowledge packs."""
+    return PackStore(Path(node.store) / "packs", trusted_key=node.trusted_key)

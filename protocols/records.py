@@ -1,0 +1,276 @@
+"""What server and clients say to each other, as Flower records.
+
+Server → client: a task (round, seed, what to learn, weights, pack manifest hash). Client → server: an update or
+an evaluation, with the hash of what it was made from. Each message class names its records once, reads them back
+with checks, and knows nothing of torch: weights are numpy arrays by parameter name.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from protocols.errors import MessageError, VersionMismatch
+from protocols.pack_records import manifest_from_record, manifest_to_record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from protocols.manifest import SignedManifest
+
+VERSION = 1
+Weights = dict[str, "NDArray[np.generic]"]
+
+
+def weights_to_record(weights: Weights) -> ArrayRecord:
+    """Weights as a Flower record; names and order are kept."""
+    return ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in weights.items()})
+
+
+def weights_from_record(record: ArrayRecord) -> Weights:
+    """Weights by parameter name, copied: the message may be reused by others."""
+    return {name: np.array(array.numpy()) for name, array in record.items()}
+
+
+def _pack(kind: str, facts: Mapping[str, Any]) -> ConfigRecord:
+    """Facts travel as one JSON text, beside what kind of message this is and its version."""
+    return ConfigRecord({"kind": kind, "version": VERSION, "facts": json.dumps(facts)})
+
+
+def _unpack(content: RecordDict, kind: str) -> dict[str, Any]:
+    """The facts of a message of this kind.
+
+    Raises:
+        MessageError: another kind, or not readable.
+        VersionMismatch: another version of our messages.
+    """
+    record = content.get("message")
+    if not isinstance(record, ConfigRecord) or record.get("kind") != kind:
+        found = record.get("kind") if isinstance(record, ConfigRecord) else sorted(content)
+        raise MessageError(f"message: found {found!r}, expected a {kind!r}")
+    if record.get("version") != VERSION:
+        raise VersionMismatch(
+            f"{kind} message: version {record.get('version')!r}, this side speaks {VERSION}"
+        )
+    try:
+        facts = json.loads(str(record["facts"]))
+    except (KeyError, json.JSONDecodeError) as error:
+        raise MessageError(f"{kind} message: facts are not readable JSON ({error})") from None
+    if not isinstance(facts, dict):
+        raise MessageError(f"{kind} message: facts are {type(facts).__name__}, expected an object")
+    return facts
+
+
+def _weights(content: RecordDict, kind: str) -> Weights:
+    record = content.get("weights")
+    if not isinstance(record, ArrayRecord):
+        raise MessageError(f"{kind} message: found no weights")
+    return weights_from_record(record)
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Asks a node who it is and what it can do.
+
+    Attributes:
+        signal: the task's SignalSpec as JSON.
+        pack: the signed manifest of the knowledge pack that the task offers, or None.
+    """
+
+    signal: dict[str, Any]
+    pack: SignedManifest | None = None
+
+    def to_record(self) -> RecordDict:
+        """As a Flower message's content."""
+        content = RecordDict({"message": _pack("hello", {"signal": self.signal})})
+        if self.pack is not None:
+            content["pack"] = manifest_to_record(self.pack)
+        return content
+
+    @classmethod
+    def from_record(cls, content: RecordDict) -> Self:
+        """Read it back; MessageError, VersionMismatch, or DataError for a pack that is none."""
+        offered = content.config_records.get("pack")
+        pack = None if offered is None else manifest_from_record(offered)
+        return cls(_unpack(content, "hello")["signal"], pack)
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """A node's answer to Hello.
+
+    Attributes:
+        subject: whose device it is; names the client in every record.
+        roles: what it has recordings for: `train`, `validate`, `test`.
+        num_examples: labelled training windows.
+        missing_shards: the pack's shards that it does not hold yet.
+    """
+
+    subject: str
+    roles: tuple[str, ...]
+    num_examples: int
+    missing_shards: tuple[str, ...] = ()
+
+    def to_record(self) -> RecordDict:
+        """As a Flower message's content."""
+        facts = {
+            "subject": self.subject,
+            "roles": self.roles,
+            "num_examples": self.num_examples,
+            "missing_shards": self.missing_shards,
+        }
+        return RecordDict({"message": _pack("introduction", facts)})
+
+    @classmethod
+    def from_record(cls, content: RecordDict) -> Self:
+        """Read it back; MessageError or VersionMismatch."""
+        facts = _unpack(content, "introduction")
+        return cls(
+            subject=str(facts["subject"]),
+            roles=tuple(facts["roles"]),
+            num_examples=int(facts["num_examples"]),
+            missing_shards=tuple(facts["missing_shards"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the server asks of a node in one round: to train, or to evaluate.
+
+    Attributes:
+        kind: `train` or `evaluate`.
+        round: the round, from 1.
+        seed: of the run; a node adds the round and its own name.
+        student: the student's name in `distillation.models`.
+        signal: SignalSpec as JSON.
+        settings: TrainSpec as JSON (train), or which split and how to personalise (evaluate).
+        weights: the shared student.
+        pack: SHA-256 of the pack's manifest, or empty: learn without a pack.
+    """
+
+    kind: str
+    round: int
+    seed: int
+    student: str
+    signal: dict[str, Any]
+    settings: dict[str, Any]
+    weights: Weights
+    pack: str = ""
+
+    def to_record(self) -> RecordDict:
+        """As a Flower message's content."""
+        names = ("round", "seed", "student", "signal", "settings", "pack")
+        facts = {name: getattr(self, name) for name in names}
+        return RecordDict({"message": _pack(self.kind, facts), "weights": weights_to_record(self.weights)})
+
+    @classmethod
+    def from_record(cls, content: RecordDict, kind: str) -> Self:
+        """Read it back; MessageError or VersionMismatch."""
+        return cls(kind=kind, weights=_weights(content, kind), **_unpack(content, kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A client's answer to a training task.
+
+    Attributes:
+        subject: who trained.
+        round: for which round.
+        num_examples: labelled windows it was trained on.
+        weights: the student afterwards.
+        metrics: losses and accuracy, by name.
+        trained_on: SHA-256 of the pack manifest that it learned from, or empty.
+    """
+
+    subject: str
+    round: int
+    num_examples: int
+    weights: Weights
+    metrics: dict[str, float] = field(default_factory=dict)
+    trained_on: str = ""
+
+    def to_record(self) -> RecordDict:
+        """As a Flower message's content."""
+        facts = {
+            "subject": self.subject,
+            "round": self.round,
+            "num_examples": self.num_examples,
+            "trained_on": self.trained_on,
+        }
+        return RecordDict(
+            {
+                "message": _pack("update", facts),
+                "weights": weights_to_record(self.weights),
+                "metrics": MetricRecord(dict(self.metrics)),
+            }
+        )
+
+    @classmethod
+    def from_record(cls, content: RecordDict) -> Self:
+        """Read it back; MessageError or VersionMismatch."""
+        facts = _unpack(content, "update")
+        metrics = content.get("metrics")
+        if not isinstance(metrics, MetricRecord):
+            raise MessageError("update message: found no metrics")
+        try:
+            return cls(
+                subject=str(facts["subject"]),
+                round=int(facts["round"]),
+                num_examples=int(facts["num_examples"]),
+                trained_on=str(facts["trained_on"]),
+                weights=_weights(content, "update"),
+                metrics={name: float(value) for name, value in metrics.items()},  # type: ignore[arg-type]
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MessageError(f"update message: {error!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A node's answer to an evaluation task.
+
+    Attributes:
+        subject: whose recordings were evaluated.
+        round: after which round.
+        num_examples: windows that were classified.
+        confusion: by student (`shared`, `personalised`): counts[label][predicted].
+        metrics: further figures by name.
+    """
+
+    subject: str
+    round: int
+    num_examples: int
+    confusion: dict[str, list[list[int]]]
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def to_record(self) -> RecordDict:
+        """As a Flower message's content."""
+        names = ("subject", "round", "num_examples", "confusion", "metrics")
+        return RecordDict({"message": _pack("evaluation", {name: getattr(self, name) for name in names})})
+
+    @classmethod
+    def from_record(cls, content: RecordDict) -> Self:
+        """Read it back; MessageError or VersionMismatch."""
+        facts = _unpack(content, "evaluation")
+        try:
+            return cls(**facts)
+        except TypeError as error:
+            raise MessageError(f"evaluation message: {error}") from None
+
+    def accuracy(self, student: str) -> float | None:
+        """Fraction of windows that `student` named correctly; None if it was not evaluated."""
+        if student not in self.confusion:
+            return None
+        counts = np.array(self.confusion[student])
+        return float(np.trace(counts) / counts.sum())
+
+
+def count_bytes(content: RecordDict) -> int:
+    """Bytes of a message's records as they travel (arrays, metrics, settings; not the transport's framing)."""
+    return sum(record.count_bytes() for record in content.values())

@@ -1,0 +1,63 @@
+"""Checkpoints: after each round the shared student, so that a killed run continues where it was."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from protocols.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from protocols.records import Weights
+
+KEEP = 2  # the newest, and the one before in case a disk lied about the newest
+
+
+def save_checkpoint(folder: Path, server_round: int, weights: Weights) -> Path:
+    """Write the weights after a round; replaced as a whole, older ones beyond `KEEP` are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"round-{server_round:05d}.safetensors"
+    temporary = folder / f".{path.name}.{os.getpid()}"
+    save_file(weights, temporary, metadata={"round": str(server_round)})
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    for old in sorted(folder.glob("round-*.safetensors"))[:-KEEP]:
+        old.unlink()
+    return path
+
+
+def latest_checkpoint(folder: Path) -> tuple[int, Weights] | None:
+    """The newest readable checkpoint as (round, weights), or None.
+
+    Raises:
+        DataError: there are checkpoints, but none can be read.
+    """
+    faults: list[str] = []
+    for path in sorted(folder.glob("round-*.safetensors"), reverse=True):
+        try:
+            return read_checkpoint(path)
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        raise DataError(f"{folder}: no checkpoint can be read: {'; '.join(faults)}")
+    return None
+
+
+def read_checkpoint(path: Path) -> tuple[int, Weights]:
+    """One checkpoint as (round, weights).
+
+    Raises:
+        DataError: the file is cut short or no checkpoint.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not iterable itself)
+            return int(file.metadata()["round"]), weights
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path.name}: {error!r}") from None

@@ -1,0 +1,92 @@
+"""The plan that a federation follows: read once, checked once, then frozen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distillation.spec import PersonaliseSpec, Settings, SignalSpec, TrainSpec, require
+from protocols.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class RoundsSpec(Settings):
+    """How the rounds go.
+
+    Attributes:
+        rounds: how many.
+        clients_per_round: sampled with the run's seed; 0 takes everyone.
+        min_replies: with fewer usable updates a round fails and the weights stay as they were.
+        deadline_s: how long a round waits for its replies.
+        warm_start: distillation from the pack alone, on the server, before round 1 (0 steps: none).
+        evaluate_every: rounds between two evaluations on validation people.
+        final_lr: the local learning rate falls linearly to this share of itself in the last round.
+        train: what each client does in a round.
+    """
+
+    rounds: int = 12
+    clients_per_round: int = 0
+    min_replies: int = 2
+    deadline_s: float = 3600.0
+    warm_start: TrainSpec = field(default_factory=lambda: TrainSpec(steps=0, schedule="one_cycle"))
+    evaluate_every: int = 1
+    final_lr: float = 1.0
+    train: TrainSpec = field(default_factory=TrainSpec)
+
+    def __post_init__(self) -> None:
+        require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
+        require(self.clients_per_round >= 0, "clients_per_round", self.clients_per_round, "0 or more")
+        require(self.min_replies >= 1, "min_replies", self.min_replies, "1 or more")
+        require(self.deadline_s > 0, "deadline_s", self.deadline_s, "above 0")
+        require(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "1 or more")
+        require(0 < self.final_lr <= 1, "final_lr", self.final_lr, "above 0, up to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Settings):
+    """One federation.
+
+    Attributes:
+        run_folder: where its run record is.
+        part: which part of that run it is.
+        seed: decides initial weights, sampling and every client's randomness.
+        student: a name of `distillation.models`.
+        signal: gestures, windows and filters.
+        rounds: how the rounds go.
+        personalise: how tested people fit the student to themselves at the end; None: not at all.
+        pack: folder of the knowledge pack, or empty: a federation without a teacher.
+        min_nodes: wait for so many nodes before round 1.
+        wait_s: and no longer than this.
+        same_machine: all nodes are processes of this machine: only then may a pack travel whose licence
+            keeps it here.
+    """
+
+    run_folder: str
+    part: str
+    seed: int
+    student: str
+    signal: SignalSpec
+    rounds: RoundsSpec
+    personalise: PersonaliseSpec | None = None
+    pack: str = ""
+    min_nodes: int = 2
+    wait_s: float = 600.0
+    same_machine: bool = False
+
+    def write(self, path: Path) -> None:
+        """Write the plan as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.to_json(), indent=1))
+
+    @classmethod
+    def read(cls, path: Path | str) -> Plan:
+        """Read a plan file.
+
+        Raises:
+            ConfigError: it is missing, not JSON, or a setting is not allowed.
+        """
+        try:
+            return cls.from_json(json.loads(Path(path).read_text()))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ConfigError(f"plan {str(path)!r}: {error}") from None

@@ -1,0 +1,209 @@
+"""Federated distillation as a Flower strategy: seeded sampling, checked replies, sorted averaging.
+
+It differs from Flower's FedAvg where a federation of people needs it to: the sample depends on the seed and not on
+a global generator, clients are ordered by name, a round has a minimum of replies and a deadline, every reply is
+checked before it is averaged, and what was lost is recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.serverapp.strategy import Strategy
+
+from protocols.errors import AggregationError, MessageError, VersionMismatch
+from protocols.records import Evaluation, Task, Update, count_bytes, weights_from_record, weights_to_record
+from server.aggregation import check_update, weighted_mean
+from server.cohort import match_replies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flwr.app import RecordDict
+    from flwr.serverapp import Grid
+
+    from protocols.records import Weights
+    from server.cohort import Member, Reply
+    from server.plan import Plan
+    from server.run_record import RunRecord
+
+
+class FederatedDistillation(Strategy):
+    """The rounds of one plan.
+
+    Args:
+        plan: what to do.
+        members: the nodes that introduced themselves.
+        record: where everything that happens is written.
+        pack: SHA-256 of the pack's manifest that clients learn from, or empty.
+    """
+
+    def __init__(self, plan: Plan, members: list[Member], record: RunRecord, *, pack: str = "") -> None:
+        self.plan, self.members, self.record, self.pack = plan, members, record, pack
+        self._asked: list[Message] = []
+        self._shared: Weights = {}
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The training task for each sampled client."""
+        del config, grid
+        self._shared = weights_from_record(arrays)
+        task = self._task("train", server_round, self._local_settings(server_round))
+        return self._ask(self.sample(server_round), task, MessageType.TRAIN)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """The mean of the usable updates; None, and a fault on record, where there are too few."""
+        updates = [u for r in match_replies(self._asked, replies) if (u := self._usable(r, server_round))]
+        if len(updates) < self.plan.rounds.min_replies:
+            fault = f"{len(updates)} usable replies, expected at least {self.plan.rounds.min_replies}"
+            self.record.append("fault", round=server_round, reason=fault)
+            return None, None
+        metrics = {name: _mean(updates, name) for name in updates[0].metrics}
+        return weights_to_record(weighted_mean(updates)), MetricRecord(
+            {name: value for name, value in metrics.items() if value is not None}
+        )
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The evaluation task for the people of the round: validation people, and after the last one the tested."""
+        del config, grid
+        self._shared = weights_from_record(arrays)
+        last = server_round == self.plan.rounds.rounds
+        personalise = self.plan.personalise.to_json() if last and self.plan.personalise else None
+        task = self._task("evaluate", server_round, {"personalise": personalise})
+        asked = [m for m in self.members if m.plays("validate") or (last and m.plays("test"))]
+        return self._ask(asked, task, MessageType.EVALUATE)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Record each person's evaluation; the mean accuracies."""
+        evaluations = []
+        for reply in match_replies(self._asked, replies):
+            evaluation = self._evaluation(reply, server_round)
+            if evaluation is not None:
+                evaluations.append(evaluation)
+                accuracy = {student: evaluation.accuracy(student) for student in evaluation.confusion}
+                self.record.append(
+                    "evaluation",
+                    round=server_round,
+                    subject=evaluation.subject,
+                    split="test" if self._member(reply).plays("test") else "validation",
+                    num_examples=evaluation.num_examples,
+                    accuracy=accuracy,
+                    confusion=evaluation.confusion,
+                )
+        if not evaluations:
+            return None
+        means = {}
+        for student in evaluations[0].confusion:
+            means[f"accuracy_{student}"] = float(np.mean([e.accuracy(student) for e in evaluations]))
+        return MetricRecord(means)
+
+    def summary(self) -> None:
+        """Record what this federation is made of."""
+        self.record.append(
+            "start",
+            rounds=self.plan.rounds.rounds,
+            student=self.plan.student,
+            seed=self.plan.seed,
+            pack=self.pack,
+            clients=[m.subject for m in self.members if m.plays("train")],
+            tested=[m.subject for m in self.members if m.plays("test")],
+        )
+
+    def sample(self, server_round: int) -> list[Member]:
+        """The clients of a round, by name: the same for a seed, on any engine and after a restart."""
+        clients = [m for m in self.members if m.plays("train")]
+        wanted = self.plan.rounds.clients_per_round or len(clients)
+        rng = np.random.default_rng([self.plan.seed, server_round])
+        chosen = rng.choice(len(clients), size=min(wanted, len(clients)), replace=False)
+        return [clients[i] for i in sorted(chosen)]
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes of the records that went to the nodes in the current phase."""
+        return sum(count_bytes(message.content) for message in self._asked)
+
+    def _local_settings(self, server_round: int) -> dict[str, object]:
+        """The clients' training settings: the learning rate falls over the rounds; no pack, no soft loss."""
+        rounds, train = self.plan.rounds, self.plan.rounds.train
+        done = (server_round - 1) / max(rounds.rounds - 1, 1)
+        rate = train.learning_rate * (1 - done * (1 - rounds.final_lr))
+        soft_weight = train.soft_weight if self.pack else 0.0
+        return replace(train, learning_rate=rate, soft_weight=soft_weight).to_json()
+
+    def _task(self, kind: str, server_round: int, settings: dict[str, object]) -> Task:
+        return Task(
+            kind=kind,
+            round=server_round,
+            seed=self.plan.seed,
+            student=self.plan.student,
+            signal=self.plan.signal.to_json(),
+            settings=settings,
+            weights=self._shared,
+            pack=self.pack if kind == "train" else "",
+        )
+
+    def _ask(self, members: list[Member], task: Task, message_type: str) -> list[Message]:
+        """One message a member, each with records of its own: Flower's mods may change them."""
+        self._asked = [
+            Message(task.to_record(), member.node_id, message_type, group_id=str(task.round))
+            for member in members
+        ]
+        return self._asked
+
+    def _usable(self, reply: Reply, server_round: int) -> Update | None:
+        """The update of a reply, or None with the reason on record."""
+        subject = self._member(reply).subject
+        try:
+            update = Update.from_record(_content(reply))
+            check_update(update, self._shared, server_round=server_round, pack=self.pack)
+            _check_sender(update.subject, subject)
+        except (MessageError, VersionMismatch) as error:
+            self.record.append("client", round=server_round, subject=subject, rejected=str(error))
+            return None
+        self.record.append(
+            "client",
+            round=server_round,
+            subject=subject,
+            num_examples=update.num_examples,
+            metrics={name: value for name, value in update.metrics.items() if np.isfinite(value)},
+            bytes_up=reply.num_bytes,
+        )
+        return update
+
+    def _evaluation(self, reply: Reply, server_round: int) -> Evaluation | None:
+        subject = self._member(reply).subject
+        try:
+            evaluation = Evaluation.from_record(_content(reply))
+            _check_sender(evaluation.subject, subject)
+        except (MessageError, VersionMismatch) as error:
+            self.record.append("client", round=server_round, subject=subject, rejected=str(error))
+            return None
+        return evaluation
+
+    def _member(self, reply: Reply) -> Member:
+        return next(m for m in self.members if m.node_id == reply.node_id)
+
+
+def _content(reply: Reply) -> RecordDict:
+    if reply.content is None:
+        raise MessageError(reply.fault)
+    return reply.content
+
+
+def _check_sender(claimed: str, subject: str) -> None:
+    if claimed != subject:
+        raise MessageError(f"{subject}: answered as {claimed!r}")
+
+
+def _mean(updates: list[Update], name: str) -> float | None:
+    """Mean of a metric over the updates that have it, weighted by their examples."""
+    pairs = [(u.metrics[name], u.num_examples) for u in updates if np.isfinite(u.metrics.get(name, np.nan))]
+    return float(np.average(*zip(*pairs, strict=True))) if pairs else None  # type: ignore[call-overload]

@@ -1,0 +1,127 @@
+"""Run one federation of a fold: write the plan and the nodes' specs, start an engine, read the run record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from client.node import node_file
+from protocols.errors import AggregationError
+from server.plan import Plan
+from server.run_record import RunRecord, write_atomically
+from simulations.teaching import build_fold_pack, train_teacher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from simulations.job import Job
+    from simulations.teaching import FoldPack
+
+
+@dataclass(frozen=True, slots=True)
+class FederationResult:
+    """What the people's devices answered at the end, and what crossed the network.
+
+    Attributes:
+        shared: accuracy of the shared student by tested person.
+        personalised: accuracy of each tested person's own student.
+        bytes_up: from all clients to the server.
+        bytes_down: from the server to all clients.
+    """
+
+    shared: dict[str, float]
+    personalised: dict[str, float]
+    bytes_up: int
+    bytes_down: int
+
+
+def federated(job: Job) -> FederationResult:
+    """Rounds without a teacher."""
+    return run_part(job, "federated", pack=None)
+
+
+def federated_distilled(job: Job) -> FederationResult:
+    """Teacher, pack, and rounds that distil from it."""
+    return run_part(job, "federated_distilled", pack=build_fold_pack(job, train_teacher(job)))
+
+
+def run_part(job: Job, method: str, *, pack: FoldPack | None) -> FederationResult:
+    """One federation, from its plan or its last checkpoint to the tested people's answers.
+
+    Raises:
+        AggregationError: it ended without an answer from some tested person.
+    """
+    part = f"{job.fold.name}/{method}"
+    record = RunRecord(job.root, part)
+    if not _completed(record):
+        plan_file = job.root / "plans" / f"{part}.json"
+        nodes = job.root / "nodes" / part
+        num_nodes = write_nodes(nodes, job, trusted_key=pack.public_key if pack else "")
+        make_plan(job, part, pack, num_nodes).write(plan_file)
+        run_config = {"plan": str(plan_file), "nodes": str(nodes)}
+        start_engine(job.engine, num_nodes, run_config, scratch=job.root / "engine" / part)
+    return read_result(record, job.fold.tested)
+
+
+def make_plan(job: Job, part: str, pack: FoldPack | None, num_nodes: int) -> Plan:
+    """The plan of one federation of a fold."""
+    return Plan(
+        run_folder=str(job.root),
+        part=part,
+        seed=int(np.random.default_rng([job.fold.seed, job.fold.index]).integers(2**31)),
+        student=job.experiment.student,
+        signal=job.signal,
+        rounds=job.experiment.federation,
+        personalise=job.experiment.personalise,
+        pack=str(pack.folder) if pack else "",
+        min_nodes=num_nodes,
+        same_machine=True,
+    )
+
+
+def write_nodes(folder: Path, job: Job, *, trusted_key: str) -> int:
+    """Write one spec a partition; how many there are."""
+    nodes = job.nodes(trusted_key)
+    for partition, node in enumerate(nodes):
+        write_atomically(node_file(folder, partition), json.dumps(node.to_json()))
+    return len(nodes)
+
+
+def start_engine(engine: str, num_nodes: int, run_config: dict[str, str], *, scratch: Path) -> None:
+    """Run server.app and client.app on the chosen engine until they are done."""
+    if engine == "ray":
+        from simulations.ray_engine import run_on_ray
+
+        run_on_ray(num_nodes, run_config, scratch)
+        return
+    from client.app import app as client_app
+    from server.app import app as server_app
+    from simulations.engine import run_in_process
+
+    run_in_process(server_app, client_app, num_nodes, run_config)
+
+
+def read_result(record: RunRecord, tested: tuple[str, ...]) -> FederationResult:
+    """The last evaluation of every tested person, and the bytes of every phase."""
+    answers: dict[str, dict[str, Any]] = {}
+    traffic: dict[tuple[str, int], dict[str, int]] = {}
+    for event in record.events():
+        if event["event"] == "evaluation" and event["split"] == "test":
+            answers[event["subject"]] = event["accuracy"]
+        if "bytes_down" in event:  # a round that was repeated after a crash counts once
+            traffic[event["event"], event.get("round", 0)] = event
+    if silent := sorted(set(tested) - set(answers)):
+        raise AggregationError(f"{record.part}: no evaluation from {silent}; see {record.folder}/rounds.jsonl")
+    return FederationResult(
+        shared={s: answers[s]["shared"] for s in tested},
+        personalised={s: answers[s]["personalised"] for s in tested},
+        bytes_up=sum(event.get("bytes_up", 0) for event in traffic.values()),
+        bytes_down=sum(event["bytes_down"] for event in traffic.values()),
+    )
+
+
+def _completed(record: RunRecord) -> bool:
+    return any(event["event"] == "stop" for event in record.events())

@@ -1,0 +1,137 @@
+"""Folds: who is tested, who teaches and who takes part, so that nobody is in two roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distillation.splits import Selection
+from protocols.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from distillation.datasets import Dataset
+    from simulations.experiment import Experiment, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The people of one fold of one seed.
+
+    Attributes:
+        seed: of the experiment's repetition.
+        index: which fold.
+        public: they teach; their recordings fill the pack.
+        participants: they train in the rounds and are not tested.
+        validation: they guide choices.
+        tested: their test recordings are reported.
+        tested_take_part: whether they also train, with their calibration recordings.
+    """
+
+    seed: int
+    index: int
+    public: tuple[str, ...]
+    participants: tuple[str, ...]
+    validation: tuple[str, ...]
+    tested: tuple[str, ...]
+    tested_take_part: bool
+
+    @property
+    def name(self) -> str:
+        """As the run record names it."""
+        return f"seed{self.seed}/fold{self.index}"
+
+
+def make_folds(experiment: Experiment, subjects: Sequence[str], source: Source) -> tuple[Fold, ...]:
+    """All folds of all seeds.
+
+    Raises:
+        ConfigError: somebody is missing: nobody matches, too few are left to teach or to take part.
+    """
+    people = experiment.people
+    tested = [s for s in subjects if fnmatchcase(s, people.tested)]
+    if len(tested) < people.folds:
+        raise ConfigError(
+            f"{source.where('people', 'tested')}: {people.tested!r} matches {len(tested)} of {list(subjects)}, "
+            f"expected at least as many as folds ({people.folds})"
+        )
+    return tuple(
+        _fold(experiment, subjects, tuple(tested[k :: people.folds]), seed, k, source)
+        for seed in experiment.seeds
+        for k in range(people.folds)
+    )
+
+
+def _fold(
+    experiment: Experiment,
+    subjects: Sequence[str],
+    tested: tuple[str, ...],
+    seed: int,
+    index: int,
+    source: Source,
+) -> Fold:
+    people = experiment.people
+    rng = np.random.default_rng([seed, index])
+    others = [s for s in subjects if s not in tested]
+    public = _public(people.public, others, rng, source)
+    left = [s for s in others if s not in public]
+    validation = _draw(left, people.validation, rng, source.where("people", "validation"))
+    participants = [s for s in left if s not in validation] if people.participants != "tested" else []
+    take_part = people.participants != "others"
+    if not participants and not take_part:
+        raise ConfigError(
+            f"{source.where('people')}: nobody is left to take part in the rounds: of {len(subjects)} people "
+            f"{len(tested)} are tested, {len(public)} teach and {len(validation)} validate"
+        )
+    return Fold(seed, index, public, tuple(participants), validation, tested, take_part)
+
+
+def _public(
+    wanted: int | str, others: list[str], rng: np.random.Generator, source: Source
+) -> tuple[str, ...]:
+    if isinstance(wanted, int):
+        return _draw(others, wanted, rng, source.where("people", "public"))
+    named = tuple(s for s in others if fnmatchcase(s, wanted))
+    if not named:
+        raise ConfigError(
+            f"{source.where('people', 'public')}: {wanted!r} matches none of the {others} who are not tested"
+        )
+    return named
+
+
+def _draw(people: list[str], number: int, rng: np.random.Generator, where: str) -> tuple[str, ...]:
+    """So many people, in the dataset's order."""
+    if number > len(people):
+        raise ConfigError(f"{where}: found {number}, but only {len(people)} people are left for it: {people}")
+    chosen = rng.choice(len(people), size=number, replace=False)
+    return tuple(people[i] for i in sorted(chosen))
+
+
+def choose_recordings(experiment: Experiment, dataset: Dataset) -> tuple[Selection, Selection]:
+    """The calibration and the test recordings of a tested person.
+
+    Where the experiment leaves it open: of several sessions the first calibrates and the others test; of one, the
+    first half of its repetitions calibrates and the rest tests.
+
+    Raises:
+        ConfigError: there is neither a second session nor a second repetition.
+    """
+    recordings = experiment.recordings
+    if recordings.calibration is not None and recordings.test is not None:
+        return recordings.calibration.selection(), recordings.test.selection()
+    found = [(r.session, r.repetition) for r in dataset.recordings(dataset.subjects[0])]
+    sessions, repetitions = (tuple(sorted(set(column))) for column in zip(*found, strict=True))
+    if len(sessions) > 1 and all(
+        len({r.session for r in dataset.recordings(s)}) > 1 for s in dataset.subjects
+    ):
+        return Selection(sessions=sessions[:1]), Selection(sessions=sessions[1:])
+    if len(repetitions) < 2:
+        raise ConfigError(
+            f"{dataset.name}: found one session with one repetition, expected a second of either to test on"
+        )
+    half = (len(repetitions) + 1) // 2
+    return Selection(repetitions=repetitions[:half]), Selection(repetitions=repetitions[half:])
