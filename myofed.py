@@ -53,6 +53,34 @@ def report(result: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str], 
     sys.stdout.write((json.dumps(result) if as_json else text(result)) + "\n")
 
 
+@app.command()
+def models(
+    *,
+    channels: Annotated[int, typer.Option(help="Electrodes.")] = 16,
+    outputs: Annotated[int, typer.Option(help="Gestures.")] = 9,
+    rate: Annotated[float, typer.Option(help="Samples a second.")] = 2000,
+    window: Annotated[
+        int | None, typer.Option(help="Samples in a window; without it, event streams.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The teacher and the students: parameters, output rate, and the device each is meant for."""
+    from distillation.models import catalogue
+
+    found = catalogue(channels=channels, outputs=outputs, sample_rate_hz=rate, window=window)
+    report({"models": found}, models_text, as_json=as_json)
+
+
+def models_text(result: Mapping[str, Any]) -> str:
+    """One line a model."""
+    lines = [f"{'name':12} {'parameters':>10}  {'output':>8}  device"]
+    for model in result["models"]:
+        rate_hz = model["output_rate_hz"]
+        output = "a window" if rate_hz is None else f"{rate_hz:g} Hz"
+        lines.append(f"{model['name']:12} {model['parameters']:>10,}  {output:>8}  {model['device']}")
+    return "\n".join(lines)
+
+
 def fail(error: BaseException, code: int) -> NoReturn:
     """Say what went wrong on stderr and leave with `code`."""
     sys.stderr.write(f"myofed: {error}\n")

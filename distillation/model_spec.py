@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from protocols.errors import ConfigError
 
-MODEL_NAMES = ("teacher", "student", "student-256", "gru", "tiny", "convonly")
+DEVICES = {  # the smallest machine that each is meant for
+    "teacher": "server",
+    "student": "laptop, Raspberry Pi 4 or 5",
+    "student-256": "laptop, Raspberry Pi 4 or 5",
+    "gru": "Raspberry Pi",
+    "tiny": "ESP32-S3",
+    "convonly": "ESP32",
+}
+MODEL_NAMES = tuple(DEVICES)
 
 
 @dataclass(frozen=True, slots=True)

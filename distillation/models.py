@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import itertools
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.utils import fusion
 
 from distillation.event_models import EventModel, event_model
-from distillation.model_spec import MODEL_NAMES, ModelSpec
+from distillation.model_spec import DEVICES, MODEL_NAMES, ModelSpec
+from distillation.timing import FrameTiming
 from distillation.window_models import WindowModel, window_model
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "build",
     "build_from_spec",
     "build_window",
+    "catalogue",
     "fold_batch_norm",
     "num_parameters",
 ]
@@ -78,6 +80,31 @@ def build_window(
 def build_from_spec(spec: ModelSpec) -> EventModel | WindowModel:
     """A model with fresh weights, of the kind that `spec` says."""
     return event_model(spec) if spec.window is None else window_model(spec)
+
+
+def catalogue(
+    *, channels: int = 16, outputs: int = 9, sample_rate_hz: float = 2000, window: int | None = None
+) -> list[dict[str, Any]]:
+    """What each model would be for this task, without building its weights.
+
+    Returns:
+        One record a model: name, kind (events or windows), parameters, output_rate_hz (frames a second;
+        None for windows, whose rate is that of their stride), device.
+    """
+    specs = [ModelSpec(name, channels, outputs, sample_rate_hz, window) for name in MODEL_NAMES]
+    with torch.device("meta"):
+        models = [build_from_spec(spec) for spec in specs]
+    rate_hz = FrameTiming.at_rate(sample_rate_hz).output_rate_hz(sample_rate_hz) if window is None else None
+    return [
+        {
+            "name": model.spec.name,
+            "kind": "events" if window is None else "windows",
+            "parameters": num_parameters(model),
+            "output_rate_hz": rate_hz,
+            "device": DEVICES[model.spec.name],
+        }
+        for model in models
+    ]
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -1,11 +1,14 @@
 """What a model is, checked against the specification and against torch's own layers."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import myofed
 from distillation.models import (
     MODEL_NAMES,
     build,
@@ -282,3 +285,14 @@ def test_a_model_is_built_again_from_its_spec(model):
     assert {k: v.shape for k, v in again.state_dict().items()} == {
         k: v.shape for k, v in model.state_dict().items()
     }
+
+
+def test_the_models_command_tells_what_the_models_are(capsys):
+    myofed.models(as_json=True)
+    told = json.loads(capsys.readouterr().out)["models"]
+    assert {model["name"]: model["parameters"] for model in told} == PARAMETERS
+    assert {model["output_rate_hz"] for model in told} == {200}
+    myofed.models(channels=8, outputs=5, rate=200, window=50)
+    lines = capsys.readouterr().out.splitlines()
+    parameters = num_parameters(build_window("gru", channels=8, outputs=5, sample_rate_hz=200, window=50))
+    assert [f"{parameters:,}" in line for line in lines] == [line.startswith("gru") for line in lines]
