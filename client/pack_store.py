@@ -13,14 +13,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from protocols.errors import DataError
+from protocols.errors import DataError, VersionMismatch
 from protocols.manifest import SHA256, Manifest, ShardInfo, SignedManifest
 from protocols.pack import KnowledgePack, shard_fault
 from protocols.pack_writer import replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from protocols.pack import TrialSource
@@ -57,8 +59,8 @@ class PackStore:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all whole shards on disk."""
-        return sum(path.stat().st_size for path in self._shards.iterdir())
+        """Bytes on disk, of shards and of parts."""
+        return sum(path.stat().st_size for path in self._files())
 
     def accept(self, signed: SignedManifest) -> Manifest:
         """Take note of a pack that a server offers; `missing` then tells what to ask for.
@@ -127,9 +129,11 @@ class PackStore:
         end = offset + len(content)
         if offset != held or end > info.num_bytes or not 0 < len(content) <= CHUNK_BYTES:
             raise DataError(
-                f"shard {sha256[:16]}: bytes {offset} to {end}, expected at most {CHUNK_BYTES} from byte {held} on, "
-                f"up to {info.num_bytes}"
+                f"shard {sha256[:16]}: bytes {offset} to {end} of {info.num_bytes}, "
+                f"expected at most {CHUNK_BYTES} from byte {held} on"
             )
+        if not held:
+            self._make_room(info)
         with self._part(sha256).open("ab") as file:
             file.write(content)
             file.flush()
@@ -176,11 +180,17 @@ class PackStore:
 
     def _expected(self, sha256: str) -> ShardInfo:
         """A shard that an accepted pack names: nobody can fill the disk with anything else."""
-        for path in self._manifests.glob("*.json"):
-            for info in self.manifest(path.stem).shards:
+        for manifest in self._accepted():
+            for info in manifest.shards:
                 if info.sha256 == sha256:
                     return info
         raise DataError(f"shard {sha256[:64]!r}: no accepted knowledge pack has it")
+
+    def _accepted(self) -> Iterator[Manifest]:
+        """All packs; those of a key that is no longer trusted, or of an older format, are passed over."""
+        for path in self._manifests.glob("*.json"):
+            with suppress(DataError, VersionMismatch):
+                yield self.manifest(path.stem)
 
     def _complete(self, info: ShardInfo) -> None:
         part = self._part(info.sha256)
@@ -188,15 +198,13 @@ class PackStore:
         if fault is not None:
             part.unlink()
             raise DataError(f"shard {info.filename}: {fault} after the download; fetch it again")
-        self._make_room(info)
         part.replace(self._path(info))
 
     def _make_room(self, wanted: ShardInfo) -> None:
-        """Drop the shards least recently used, but none of a pack that the wanted one belongs to."""
-        packs = [self.manifest(path.stem) for path in self._manifests.glob("*.json")]
-        kept = {i.filename for p in packs if wanted in p.shards for i in p.shards}
+        """Drop what was least recently used, but nothing of a pack that the wanted shard belongs to."""
+        kept = {info.sha256 for pack in self._accepted() if wanted in pack.shards for info in pack.shards}
         idle = sorted(
-            (path for path in self._shards.glob("*.shard") if path.name not in kept),
+            (path for path in self._files() if path.stem not in kept),
             key=lambda path: path.stat().st_mtime_ns,
         )
         excess = self.num_bytes + wanted.num_bytes - self._max_bytes
@@ -205,6 +213,10 @@ class PackStore:
                 return
             excess -= path.stat().st_size
             path.unlink()
+
+    def _files(self) -> Iterator[Path]:
+        yield from self._shards.iterdir()
+        yield from self._parts.iterdir()
 
     def _path(self, info: ShardInfo) -> Path:
         return self._shards / info.filename

@@ -99,7 +99,7 @@ def kl_per_window(logits: FloatArray, decoded: FloatArray, output_kind: str) -> 
 def top1_per_window(logits: FloatArray, decoded: FloatArray, output_kind: str) -> NDArray[np.float64]:
     """(N,) 1 where the best output stays the best; for independent ones the share on the same side of 0.5."""
     if output_kind == "categorical":
-        return (logits.argmax(axis=1) == decoded.argmax(axis=1)).astype(np.float64)
+        return np.asarray(logits.argmax(axis=1) == decoded.argmax(axis=1), np.float64)
     return np.asarray(((logits > 0) == (decoded > 0)).reshape(len(logits), -1).mean(axis=1))
 
 

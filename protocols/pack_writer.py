@@ -74,6 +74,8 @@ def write_pack(
         ConfigError: the folder holds another pack, finished or not.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for torn in folder.glob(".*.shard.*"):  # a kill in the middle of a write leaves its file aside
+        torn.unlink()
     if (finished := _finished_pack(folder, facts)) is not None:
         return finished
     journal = folder / JOURNAL_FILE
