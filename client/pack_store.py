@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -160,7 +161,8 @@ class PackStore:
             if fault is not None:
                 self._path(info).unlink(missing_ok=True)
                 raise DataError(f"knowledge pack {pack[:16]}: shard {info.filename}: {fault}; fetch it again")
-            os.utime(self._path(info))  # least recently used go first
+            now_ns = time.time_ns()  # the file system's own clock is coarser
+            os.utime(self._path(info), ns=(now_ns, now_ns))
         return KnowledgePack.from_shards(manifest, self._shards, trials=trials)
 
     def manifest(self, pack: str) -> Manifest:
