@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
 
-def weights_sha256(tensors: Iterable[tuple[str, NDArray[Any]]]) -> str:
-    """Hash named arrays; their order does not matter, one array is in memory at a time if they come lazily.
-
-    Args:
-        tensors: name and array, each name once.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    parts = sorted((name, _sha256(name, array)) for name, array in tensors)
-    return hashlib.sha256("".join(digest for _, digest in parts).encode()).hexdigest()
+def fingerprint(weights: Mapping[str, NDArray[Any]]) -> str:
+    """Hash named arrays, whatever their order; 64 hexadecimal digits. Mapped arrays are read, not loaded."""
+    parts = sorted(_sha256(name, array) for name, array in weights.items())
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _sha256(name: str, array: NDArray[Any]) -> str:
