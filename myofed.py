@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -35,6 +36,10 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of datasets; default $MYOFED_DATA, else ../shared/data."),
+]
 
 FAILED = (
     DataError,
@@ -79,6 +84,82 @@ def models_text(result: Mapping[str, Any]) -> str:
         output = "a window" if rate_hz is None else f"{rate_hz:g} Hz"
         lines.append(f"{model['name']:12} {model['parameters']:>10,}  {output:>8}  {model['device']}")
     return "\n".join(lines)
+
+
+@data_app.command("list")
+def data_list(*, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """The datasets at hand: people, sessions, rates, classes, licences."""
+    from distillation.data_report import list_datasets, list_text
+
+    report(list_datasets(data_dir), list_text, as_json=as_json)
+
+
+@data_app.command("check")
+def data_check(
+    dataset: Annotated[str, typer.Argument(metavar="NAME_OR_FOLDER")],
+    *,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Everything that is wrong with a dataset: gaps, clipping, spikes, silent channels, broken files."""
+    from distillation.data_report import check_dataset, check_text
+    from distillation.datasets import open_dataset
+
+    report(check_dataset(open_dataset(dataset, data_dir)), check_text, as_json=as_json)
+
+
+@data_app.command("import")
+def data_import(
+    source: Annotated[Path, typer.Argument(metavar="CSV_OR_FOLDER")],
+    *,
+    rate: Annotated[float | None, typer.Option(help="Sample rate in Hz.")] = None,
+    units: Annotated[str | None, typer.Option(help='Units of the signals: uV, mV, "ADC code".')] = None,
+    label_column: Annotated[str | None, typer.Option(help="The column with the gesture.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="The column with the clock, if any.")] = None,
+    time_unit: Annotated[str, typer.Option(help="Its unit: s, ms or us.")] = "s",
+    subject_column: Annotated[
+        str | None, typer.Option(help="The person; default: one file, one person.")
+    ] = None,
+    session_column: Annotated[str | None, typer.Option(help="The day or run, from 0.")] = None,
+    repetition_column: Annotated[
+        str | None, typer.Option(help="The repetition, from 0; default: counted.")
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="The EMG columns, with commas; default: all others.")
+    ] = None,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option(help="A label that says nothing; repeatable.")
+    ] = None,
+    rest: Annotated[str | None, typer.Option(help="The label of rest.")] = None,
+    data_license: Annotated[str, typer.Option("--license", help="The data's licence.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Say once what the columns of CSV files mean; from then on they open as a dataset."""
+    from distillation.csv_import import CsvFacts, import_csv
+    from distillation.data_report import import_report, import_text
+
+    facts = CsvFacts(
+        rate_hz=rate if rate is not None else asked("--rate", "Sample rate in Hz", float),
+        units=units if units is not None else asked("--units", "Units of the signals (uV, mV, ADC code)"),
+        label_column=label_column if label_column is not None else asked("--label-column", "Label column"),
+        unlabelled=tuple(unlabelled or ()),
+        rest=rest,
+        time_column=time_column,
+        time_unit=time_unit,
+        subject_column=subject_column,
+        session_column=session_column,
+        repetition_column=repetition_column,
+        channels=None if channels is None else tuple(c.strip() for c in channels.split(",")),
+        license=data_license,
+    )
+    report(import_report(import_csv(source, facts)), import_text, as_json=as_json)
+
+
+def asked(flag: str, question: str, kind: type[str | float] = str) -> Any:
+    """The answer of the person at the terminal; ConfigError where there is none to ask."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{flag}: missing, and there is no terminal to ask at")
+    return typer.prompt(question, type=kind, err=True)
 
 
 def fail(error: BaseException, code: int) -> NoReturn:

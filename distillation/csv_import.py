@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,12 +44,20 @@ class CsvFacts:
     unlabelled: tuple[str, ...] = ()
     rest: str | None = None
     time_column: str | None = None
-    time_unit: Literal["s", "ms", "us"] = "s"
+    time_unit: str = "s"
     subject_column: str | None = None
     session_column: str | None = None
     repetition_column: str | None = None
     channels: tuple[str, ...] | None = None
     license: str = ""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise ConfigError(f"--rate: found {self.rate_hz}, expected a positive number of Hz")
+        if self.time_unit not in UNITS_PER_SECOND:
+            raise ConfigError(
+                f"--time-unit: found {self.time_unit!r}, expected {', '.join(UNITS_PER_SECOND)}"
+            )
 
     def named_columns(self) -> dict[str, str]:
         """The columns that flags name, by flag."""
@@ -96,8 +104,7 @@ def import_csv(source: Path, facts: CsvFacts) -> Path:
 
 def _columns(table: Table, facts: CsvFacts, paths: tuple[Path, ...]) -> CsvColumns:
     named = facts.named_columns()
-    flags = named | {"--channels": name for name in facts.channels or ()}
-    for flag, column in flags.items():
+    for flag, column in (*named.items(), *(("--channels", channel) for channel in facts.channels or ())):
         if column not in table.header:
             raise ConfigError(
                 f"{flag}: found {column!r}, {table.path} has the columns {', '.join(table.header)}"
@@ -145,8 +152,8 @@ def _check_table(table: Table, columns: CsvColumns, facts: CsvFacts) -> None:
     measured_hz = float(1 / np.median(positive))
     if abs(measured_hz / facts.rate_hz - 1) > RATE_TOLERANCE:
         raise ConfigError(
-            f"--rate: found {facts.rate_hz:g} Hz, but {columns.time!r} of {table.path}, read in {columns.time_unit}, "
-            f"runs at {measured_hz:.6g} Hz; correct --rate or --time-unit (s, ms, us)"
+            f"--rate: found {facts.rate_hz:g} Hz, but {columns.time!r} of {table.path}, "
+            f"in {columns.time_unit}, runs at {measured_hz:.6g} Hz; correct --rate or --time-unit (s, ms, us)"
         )
 
 
