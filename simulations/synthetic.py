@@ -6,6 +6,7 @@ says what is modelled and what is not.
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from dataclasses import dataclass
@@ -269,3 +270,26 @@ def _meta(people: Sequence[Person]) -> dict[str, object]:
         "rest_label": list(GESTURES).index("rest"),
         "signal": "raw",
     }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print how hard a crowd is for an LDA, and write it as a dataset where asked to."""
+    from simulations.difficulty import lda_difficulty
+
+    parser = argparse.ArgumentParser(prog="python -m simulations.synthetic", description=main.__doc__)
+    parser.add_argument("--people", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sample-rate-hz", type=float, default=200.0)
+    parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--out", type=Path, help="write the crowd into this new folder as well")
+    asked = parser.parse_args(arguments)
+    people = synthetic_people(
+        asked.people, seed=asked.seed, sample_rate_hz=asked.sample_rate_hz, channels=asked.channels
+    )
+    if asked.out:
+        print(write_people(asked.out, people))
+    print(lda_difficulty([person.recordings() for person in people]))
+
+
+if __name__ == "__main__":
+    main()
