@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
 
-def fingerprint(weights: Mapping[str, NDArray[Any]]) -> str:
-    """Hash named arrays, whatever their order; 64 hexadecimal digits. Mapped arrays are read, not loaded."""
-    parts = sorted(_sha256(name, array) for name, array in weights.items())
+def weights_sha256(weights: Iterable[tuple[str, NDArray[Any]]]) -> str:
+    """Hash named arrays in any order; they may come one by one, so that only one is in memory.
+
+    Args:
+        weights: name and array, each name once.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    parts = sorted(_sha256(name, array) for name, array in weights)
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 

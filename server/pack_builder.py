@@ -11,7 +11,7 @@ from distillation.prepare import own_scale, prepare
 from distillation.weights import get_weights
 from protocols.codec import DEFAULT_CODEC
 from protocols.errors import ConfigError
-from protocols.fingerprint import fingerprint
+from protocols.fingerprint import weights_sha256
 from protocols.manifest import Manifest
 from protocols.pack_writer import write_pack
 from protocols.shard import Segment
@@ -105,7 +105,7 @@ def pack_facts(
     return Manifest(
         dataset=dataset,
         license=license_name,
-        teacher_sha256=fingerprint(get_weights(teacher)),
+        teacher_sha256=weights_sha256(get_weights(teacher).items()),
         gestures=task.gestures,
         output_kind=task.output_kind,
         sample_rate_hz=task.sample_rate_hz,

@@ -5,12 +5,7 @@ A list of what is allowed, not of what is forbidden: a licence that nobody thoug
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from protocols.errors import ConfigError
-
-if TYPE_CHECKING:
-    from protocols.manifest import Manifest
 
 # SPDX names and what people write for them; each allows redistribution to anyone for any purpose, with no
 # demand on what it is passed on with. GPL asks for corresponding source, -NC forbids some, -ND and -SA bind
@@ -61,8 +56,8 @@ def window_rights(license_name: str, *, wanted: bool | None, simulation: bool) -
         return wanted is not False, wanted is not False
     if wanted:
         raise ConfigError(
-            f"include-windows: the licence {license_name or 'none stated'!r} does not allow passing windows on; "
-            f"without it the pack holds outputs alone; --simulation keeps a whole pack on this machine "
-            f"(allowed to pass on: {', '.join(sorted(MAY_PASS_ON))})"
+            f"include-windows: licence {license_name or 'none stated'!r} does not allow passing windows on "
+            f"(those that do: {', '.join(sorted(MAY_PASS_ON))}); without it the pack holds outputs alone, "
+            "and with --simulation it stays on this machine"
         )
     return False, False
