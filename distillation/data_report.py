@@ -86,14 +86,16 @@ def import_report(folder: Path) -> dict[str, Any]:
 def list_text(result: Mapping[str, Any]) -> str:
     """The datasets as a table, their gestures, then what was skipped."""
     table = Table(box=None)
-    for heading in ("name", "people", "sessions", "channels", "rate", "classes"):
+    for heading in ("name", "people", "sessions", "channels", "rate", "licence"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("licence", overflow="fold")
     for d in result["datasets"]:
         rate = f"{d['sample_rate_hz']:g} Hz" + (", uneven" if d["sample_rate_per_trial"] else "")
         counts = (str(d[key]) for key in ("num_subjects", "sessions", "channels"))
-        table.add_row(d["name"], *counts, rate, str(len(d["classes"])), _brief(d["license"]) or "not stated")
-    gestures = [_wrapped(f"{d['name']}: {', '.join(d['classes'])}") for d in result["datasets"]]
+        table.add_row(d["name"], *counts, rate, _brief(d["license"]) or "not stated")
+    gestures = [
+        _wrapped(f"{d['name']}, {len(d['classes'])} gestures: {', '.join(d['classes'])}")
+        for d in result["datasets"]
+    ]
     notes = [f"skipped {s['path']}: {s['reason']}" for s in result["skipped"]]
     notes += [
         f"{d['name']}: no file for {', '.join(d['missing_subjects'])}"
