@@ -118,6 +118,19 @@ class KnowledgePack:
             logits[places] = shard.logits(rows)
         return logits
 
+    def people(self) -> NDArray[np.int64]:
+        """(N,) a number for the public person of each window; equal numbers are the same person."""
+        names = sorted({name for shard in self._shards for name in shard.subjects})
+        number = {name: i for i, name in enumerate(names)}
+        return np.concatenate(
+            [
+                np.array([number[name] for name in shard.subjects])[
+                    shard.tensors["segment_subject"][shard.segment]
+                ]
+                for shard in self._shards
+            ]
+        ).astype(np.int64)
+
     def reference(self, index: int) -> tuple[str, int, int]:
         """Where a window was cut: subject, trial, first sample in that trial."""
         ((shard, _, rows),) = self._by_shard(np.array([index]))

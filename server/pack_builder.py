@@ -104,7 +104,7 @@ def pack_facts(
     includes_windows, local_only = window_rights(license_name, wanted=include_windows, simulation=simulation)
     return Manifest(
         dataset=dataset,
-        license=license_name,
+        license=_license(license_name, teacher),
         teacher_sha256=weights_sha256(get_weights(teacher).items()),
         gestures=task.gestures,
         output_kind=task.output_kind,
@@ -120,6 +120,12 @@ def pack_facts(
         num_frames=num_frames,
         temperature=temperature,
     )
+
+
+def _license(license_name: str, teacher: nn.Module) -> str:
+    """The recordings' licence, and the teacher's where it is another: outputs carry both."""
+    own = str(getattr(teacher, "license", ""))
+    return license_name if own in ("", license_name) else f"{license_name}; teacher: {own}"
 
 
 def segments_of(dataset: Dataset, subjects: Iterable[str], signal: SignalSpec) -> Iterator[Segment]:

@@ -102,6 +102,12 @@ def test_references_point_into_the_trial(folder):
         assert np.array_equal(pack.windows(index), window.astype(np.float32))
 
 
+def test_windows_of_one_person_have_one_number(folder):
+    pack = KnowledgePack.open(folder)
+    subjects = [pack.reference(index)[0] for index in range(len(pack))]
+    assert [("s0", "s1")[number] for number in pack.people()] == subjects
+
+
 def test_event_streams_keep_frames(tmp_path):
     """Independent outputs (N, K, F) keep their level."""
     frames = np.random.default_rng(2).normal(0, 1, (C * T, K * 6)).astype(np.float32)
