@@ -89,7 +89,7 @@ def fit_lda(rows: FloatArray, labels: Labels) -> Pipeline:
     classes = np.unique(labels)
     if labels.shape != rows.shape[:1] or len(classes) < 2 or classes[0] < 0:
         raise DataError(
-            f"features {rows.shape}, labels {labels.shape} of classes {classes.tolist()}: expected a label per "
+            f"features {rows.shape}, labels {labels.shape}, classes {classes.tolist()}: expected a label a "
             "row, at least two classes and no −1"
         )
     discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE)
