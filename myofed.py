@@ -162,6 +162,38 @@ def asked(flag: str, question: str, kind: type[str | float] = str) -> Any:
     return typer.prompt(question, type=kind, err=True)
 
 
+@app.command()
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS.npz", help="Arrays probs (9, F) and times (F,) in seconds.")
+    ],
+    prompts: Annotated[Path, typer.Argument(metavar="PROMPTS.json", help="A list of [name, time] pairs.")],
+    *,
+    threshold: Annotated[float, typer.Option(help="Probability at which an event starts.")] = 0.35,
+    debounce: Annotated[
+        float, typer.Option(help="Seconds within which an event is not counted again.")
+    ] = 0.05,
+    tolerance: Annotated[
+        tuple[float, float], typer.Option(help="Seconds from a prompt in which its event may come.")
+    ] = (-0.05, 0.25),
+    as_json: Json = False,
+) -> None:
+    """CLER, misses, false activations and onset delay of saved event predictions."""
+    from distillation.cler import score as score_events
+    from distillation.predictions import read_predictions, read_prompts, score_as_json, score_as_text
+
+    probs, times = read_predictions(predictions)
+    result = score_events(
+        probs,
+        times,
+        read_prompts(prompts),
+        threshold=threshold,
+        debounce_s=debounce,
+        tolerance_s=tolerance,
+    )
+    report(score_as_json(result), score_as_text, as_json=as_json)
+
+
 def fail(error: BaseException, code: int) -> NoReturn:
     """Say what went wrong on stderr and leave with `code`."""
     sys.stderr.write(f"myofed: {error}\n")
