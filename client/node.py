@@ -116,6 +116,18 @@ class Shard:
     calibration: Trials | None
     test: WindowSet | None
 
+    def need_calibration(self) -> Trials:
+        """The calibration trials; DataError if the node has none."""
+        if self.calibration is None:
+            raise DataError("found no calibration recordings, expected some")
+        return self.calibration
+
+    def need_test(self) -> WindowSet:
+        """The test windows; DataError if the node has none."""
+        if self.test is None:
+            raise DataError("found no test recordings, expected some")
+        return self.test
+
 
 @lru_cache(maxsize=64)
 def load_shard(node: NodeSpec, signal: SignalSpec) -> Shard:

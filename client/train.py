@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from client.node import NodeSpec, load_shard
-from client.pack_store import PackStore
+from client.packs import pack_store
 from distillation.distil import distil, predict
-from distillation.models import build_window
 from distillation.prepare import window_spec
 from distillation.spec import SignalSpec, TrainSpec
+from distillation.teach import new_model
 from distillation.weights import get_weights, set_weights
 from protocols.errors import DataError
 from protocols.records import Task, Update
@@ -64,13 +63,7 @@ def student_of(task: Task, signal: SignalSpec) -> nn.Module:
     Raises:
         DataError: the weights are not those of the named student.
     """
-    student = build_window(
-        task.student,
-        channels=signal.channels,
-        outputs=len(signal.gestures),
-        sample_rate_hz=signal.sample_rate_hz,
-        window=signal.window,
-    )
+    student = new_model(task.student, signal, np.random.default_rng(0))
     set_weights(student, task.weights)
     return student
 
@@ -79,8 +72,3 @@ def node_rng(node: NodeSpec, task: Task) -> np.random.Generator:
     """Randomness of one node in one round: the same on every engine and after a restart."""
     name = int.from_bytes(hashlib.sha256(node.subject.encode()).digest()[:8], "little")
     return np.random.default_rng([task.seed, task.round, name])
-
-
-def pack_store(node: NodeSpec) -> PackStore:
-    """The node's own store of knowledge packs."""
-    return PackStore(Path(node.store) / "packs", trusted_key=node.trusted_key)

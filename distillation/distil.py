@@ -34,6 +34,10 @@ class SoftTargets(Protocol):
         """Windows (n, C, T) and the teacher's logits (n, K) for them."""
         ...
 
+    def people(self) -> IntArray:
+        """(N,) a number for the public person whose window it is."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
@@ -91,7 +95,7 @@ def distil(
     with torch_seed(rng):
         student.train()
         for step in range(spec.steps):
-            hard, soft = _losses(student, batches.draw(), spec)
+            hard, soft = _losses(student, batches, spec)
             loss = spec.hard_weight * hard + spec.soft_weight * soft
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -100,20 +104,23 @@ def distil(
             schedule.step()
             losses[step] = _finite(hard, soft, step)
         student.eval()
-    return _result(losses, own, batches.pack)
+    return _result(losses, own, pack if spec.soft_weight > 0 else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's windows: own ones with labels first, the pack's with teacher logits behind them."""
+    """Windows and what is to be said about them: labels (n,), or a teacher's logits (n, K)."""
 
-    windows: torch.Tensor  # (n + m, C, T)
-    labels: torch.Tensor  # (n,)
-    teacher_logits: torch.Tensor  # (m, K)
+    windows: torch.Tensor  # (n, C, T)
+    targets: torch.Tensor
 
 
 class Batches:
-    """Draws the windows of each step; holds the only randomness of the data."""
+    """Draws the windows of each step; holds the only randomness of the data.
+
+    Every batch comes from one source, and the pack's from one public person at a time: batch norm then sees the
+    person's own statistics, as it will at that person's device.
+    """
 
     def __init__(
         self,
@@ -128,23 +135,33 @@ class Batches:
             raise ConfigError("training: found neither own recordings nor a knowledge pack to learn from")
         if own is not None and (own.labels < 0).any():
             raise DataError("training: found trials without a label, expected a gesture for each")
-        self.own, self.pack, self.spec, self.window, self.rng = own, pack, spec, window, rng
-        self.augment = augmentation(spec.augment)
+        self._own, self._pack, self._spec, self._window, self._rng = own, pack, spec, window, rng
+        self._people = [] if pack is None else _by_person(pack.people())
+        self._augment = augmentation(spec.augment)
 
-    def draw(self) -> Batch:
-        """The next batch, augmented."""
-        windows: list[FloatArray] = []
-        labels = np.empty(0, np.int64)
-        logits = np.empty((0, 1), np.float32)
-        if self.own is not None:
-            crops, labels = self.own.crops(self.rng, self.spec.batch_size, self.window)
-            windows.append(crops)
-        if self.pack is not None:
-            indices = self.rng.integers(len(self.pack), size=self.spec.pack_batch_size)
-            cached, logits = self.pack.take(indices)
-            windows.append(cached)
-        x = self.augment(np.concatenate(windows), self.rng)
-        return Batch(torch.from_numpy(x), torch.from_numpy(labels), torch.from_numpy(logits))
+    def own(self) -> Batch | None:
+        """Random crops of one's own labelled trials."""
+        if self._own is None:
+            return None
+        crops, labels = self._own.crops(self._rng, self._spec.batch_size, self._window)
+        return self._batch(crops, labels)
+
+    def pack(self) -> Batch | None:
+        """Windows of one public person, with the teacher's logits."""
+        if self._pack is None:
+            return None
+        person = self._people[self._rng.integers(len(self._people))]
+        windows, logits = self._pack.take(self._rng.choice(person, size=self._spec.pack_batch_size))
+        return self._batch(windows, logits)
+
+    def _batch(self, windows: FloatArray, targets: FloatArray | IntArray) -> Batch:
+        changed = self._augment(windows, self._rng)
+        return Batch(torch.from_numpy(changed), torch.from_numpy(targets))
+
+
+def _by_person(people: IntArray) -> list[IntArray]:
+    """The windows of each person."""
+    return [np.flatnonzero(people == person) for person in np.unique(people)]
 
 
 def augmentation(spec: AugmentSpec) -> Augmentation:
@@ -163,15 +180,13 @@ def predict(model: nn.Module, windows: FloatArray, *, batch_size: int = 1024) ->
     return np.concatenate(parts)
 
 
-def _losses(student: nn.Module, batch: Batch, spec: TrainSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """(task loss, distillation loss); one forward pass, so that batch norm sees both kinds of windows."""
-    logits = student(batch.windows)
-    num_own = len(batch.labels)
-    hard = soft = logits.new_zeros(())
-    if num_own:
-        hard = F.cross_entropy(logits[:num_own], batch.labels, label_smoothing=spec.label_smoothing)
-    if len(batch.teacher_logits):
-        soft = soft_target_loss(logits[num_own:], batch.teacher_logits, temperature=spec.temperature)
+def _losses(student: nn.Module, batches: Batches, spec: TrainSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """(task loss on own labels, distillation loss on the pack); 0 where there is no such batch."""
+    hard = soft = torch.zeros(())
+    if (own := batches.own()) is not None:
+        hard = F.cross_entropy(student(own.windows), own.targets, label_smoothing=spec.label_smoothing)
+    if (pack := batches.pack()) is not None:
+        soft = soft_target_loss(student(pack.windows), pack.targets, temperature=spec.temperature)
     return hard, soft
 
 
@@ -186,9 +201,7 @@ def _trainable(model: nn.Module) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.requires_grad]
 
 
-def _schedule(
-    optimiser: torch.optim.Optimizer, spec: TrainSpec
-) -> torch.optim.lr_scheduler.LRScheduler:
+def _schedule(optimiser: torch.optim.Optimizer, spec: TrainSpec) -> torch.optim.lr_scheduler.LRScheduler:
     if spec.schedule == "one_cycle" and spec.steps > 0:
         return torch.optim.lr_scheduler.OneCycleLR(optimiser, spec.learning_rate, total_steps=spec.steps + 1)
     return torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)

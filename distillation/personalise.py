@@ -1,7 +1,4 @@
-"""From the shared student to a person's own: a head from their prototypes, then a few local steps.
-
-Without labels only the normalisation statistics are renewed.
-"""
+"""From the shared student to a person's own: their normalisation, a head from their gestures, a few local steps."""
 
 from __future__ import annotations
 
@@ -20,6 +17,9 @@ if TYPE_CHECKING:
     from distillation.spec import PersonaliseSpec
     from distillation.windows import Trials, WindowSet
 
+HEAD_SHRINKAGE = 0.5  # between the embeddings' covariance and a round one; few windows, many dimensions
+HEAD_SPREAD = 3.0  # standard deviation of the new head's logits: where fine-tuning starts smoothly
+
 
 class WindowStudent(Protocol):
     """What personalisation needs of a window model: its embedding and its linear head."""
@@ -31,71 +31,90 @@ class WindowStudent(Protocol):
         ...
 
 
-def personalise(
-    shared: nn.Module,
-    own: Trials,
-    calibration: WindowSet,
-    spec: PersonaliseSpec,
-    rng: np.random.Generator,
-) -> nn.Module:
-    """A copy of the shared student, fitted to one person.
+def fit_to_device(shared: nn.Module, calibration: FloatArray, spec: PersonaliseSpec) -> nn.Module:
+    """The shared student as a person's device runs it: with their normalisation, nothing learned, no labels read.
 
     Args:
         shared: the federation's student; left as it is.
-        own: the person's scaled calibration trials, labelled unless only the normalisation is renewed.
+        calibration: (N, C, T) the person's scaled calibration windows.
+        spec: whether the normalisation is the person's own.
+    """
+    student = copy.deepcopy(shared)
+    if spec.own_normalisation:
+        renew_normalisation(student, calibration)
+    return student.eval()
+
+
+def personalise(
+    shared: nn.Module, own: Trials, calibration: WindowSet, spec: PersonaliseSpec, rng: np.random.Generator
+) -> nn.Module:
+    """A copy of the shared student, fitted to one person with their labels.
+
+    Args:
+        shared: the federation's student; left as it is.
+        own: the person's scaled, labelled calibration trials.
         calibration: the same trials as windows.
         spec: what becomes personal.
         rng: decides every random choice.
 
     Raises:
-        DataError: the calibration lacks labels that `spec` needs.
+        DataError: the calibration has no labels.
         DivergedError: fine-tuning did not converge.
     """
-    student = copy.deepcopy(shared)
-    if spec.what == "normalisation":
-        renew_normalisation(student, calibration.windows)
-        return student
-    if spec.prototypes:
-        set_prototype_head(student, calibration.windows, calibration.labels)
+    student = fit_to_device(shared, calibration.windows, spec)
+    if spec.new_head:
+        set_lda_head(student, calibration.windows, calibration.labels)
     if spec.what == "head":
         student.requires_grad_(requires_grad=False)
         cast("WindowStudent", student).head.requires_grad_(requires_grad=True)
     distil(student, own, spec.train, window=calibration.windows.shape[2], rng=rng)
-    student.requires_grad_(requires_grad=True)
-    return student
+    return student.requires_grad_(requires_grad=True)
 
 
-def set_prototype_head(student: nn.Module, windows: FloatArray, labels: IntArray) -> None:
-    """Make the head classify by the nearest mean embedding of each gesture, on the scale of the spread.
+def set_lda_head(student: nn.Module, windows: FloatArray, labels: IntArray) -> None:
+    """Replace the head by a linear discriminant of the embeddings of labelled windows.
 
-    −|e − μ_k|² / s is linear in e up to a term that all gestures share: weight 2μ_k/s, bias −|μ_k|²/s, with s the
-    mean squared distance of a window to its own prototype. A gesture without windows keeps its weights' direction
-    but is never preferred over one that has them.
+    With prototypes μ_k and a shrunk common covariance Σ, the logits are e·Σ⁻¹μ_k − μ_k·Σ⁻¹μ_k / 2 around the grand
+    mean, scaled to a common spread. With Σ = 1 these are the prototype classifier's. A gesture without windows
+    keeps its weights and never beats one that has some.
 
     Args:
-        student: has `embed` and `head`.
+        student: has `embed` and `head`; changed in place.
         windows: (N, C, T) scaled.
-        labels: (N,) index of the gesture.
+        labels: (N,) index of the gesture, -1 for unlabelled.
 
     Raises:
-        DataError: no window carries a label.
+        DataError: fewer than two gestures carry a label.
 
     Source:
-        Snell, Swersky & Zemel 2017, arXiv 1703.05175, eq. 8.
+        Snell, Swersky & Zemel 2017, arXiv 1703.05175; shrinkage as in Friedman 1989, J. Am. Stat. Assoc. 84, 165-175.
     """
-    present = np.unique(labels[labels >= 0])
-    if not len(present):
-        raise DataError("prototypes: found no labelled window, expected at least one gesture")
-    embedding = embed(student, windows)
-    prototypes = torch.stack([embedding[labels == k].mean(0) for k in present])  # (k, D)
-    own = prototypes[np.searchsorted(present, labels[labels >= 0])]
-    spread = ((embedding[labels >= 0] - own) ** 2).sum(1).mean().clamp_min(1e-6)
-    head = cast("WindowStudent", student).head
+    labelled = labels >= 0
+    present, which = np.unique(labels[labelled], return_inverse=True)
+    if len(present) < 2:
+        raise DataError(f"head: found labels of {len(present)} gestures, expected at least two")
+    embedding = embed(student, windows[labelled]).double()  # (N, D)
+    prototypes = torch.stack([embedding[which == k].mean(0) for k in range(len(present))])  # (k, D)
+    around = embedding - prototypes[which]
+    covariance = around.T @ around / len(around)
+    round_one = (
+        torch.eye(len(covariance), dtype=torch.float64) * covariance.trace().clamp_min(1e-9) / len(covariance)
+    )
+    covariance = (1 - HEAD_SHRINKAGE) * covariance + HEAD_SHRINKAGE * round_one
+    centre = prototypes.mean(0)
+    weight = torch.linalg.solve(covariance, (prototypes - centre).T).T  # (k, D)
+    bias = -((prototypes - centre) * weight).sum(1) / 2 - weight @ centre
+    scale = HEAD_SPREAD / (embedding @ weight.T + bias).std().clamp_min(1e-9)
+    _write_head(cast("WindowStudent", student).head, present, weight * scale, bias * scale)
+
+
+def _write_head(head: nn.Linear, present: IntArray, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    absent = np.setdiff1d(np.arange(head.out_features), present)
     with torch.no_grad():
-        head.weight[present] = 2 * prototypes / spread
-        head.bias[present] = -(prototypes**2).sum(1) / spread
-        absent = np.setdiff1d(np.arange(head.out_features), present)
-        head.bias[absent] = head.bias[present].min() - 10.0
+        head.weight[present] = weight.to(head.weight.dtype)
+        head.bias[present] = bias.to(head.bias.dtype)
+        head.weight[absent] = 0
+        head.bias[absent] = float(bias.min()) - 4 * HEAD_SPREAD
 
 
 def embed(student: nn.Module, windows: FloatArray) -> torch.Tensor:
@@ -112,17 +131,22 @@ def renew_normalisation(student: nn.Module, windows: FloatArray) -> None:
         student: changed in place; ends in eval mode.
         windows: (N, C, T) scaled, at least two.
 
+    Raises:
+        DataError: fewer than two windows: a variance needs two.
+
     Source:
         Li et al. 2016, arXiv 1603.04779 (adaptive batch normalisation).
     """
-    norms = [m for m in student.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001  (torch's base class of all batch norms has no public name)
+    if len(windows) < 2:
+        raise DataError(f"normalisation: found {len(windows)} windows, expected at least two")
+    norms = [module for module in student.modules() if isinstance(module, nn.BatchNorm1d)]
+    usual = [norm.momentum for norm in norms]
     student.eval()
     for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average: one pass gives the exact statistics
+        norm.momentum = 1.0  # the statistics become those of the one batch below
         norm.train()
     with torch.no_grad():
         student(torch.from_numpy(np.ascontiguousarray(windows)))
     student.eval()
-    for norm in norms:
-        norm.momentum = 0.1
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
     from distillation.spec import SignalSpec
 
 
+SCALING = "per-person channel RMS"  # as a knowledge pack's manifest says it
+
+
 def filter_chain(signal: SignalSpec) -> FilterChain:
     """The filters that a signal passes before it is cut into windows."""
     return FilterChain(
         remove_mean=signal.remove_mean, band_pass_hz=signal.band_pass_hz, notch_hz=signal.notch_hz
     )
+
+
+def described_filters(signal: SignalSpec) -> tuple[str, ...]:
+    """The filters as a knowledge pack's manifest lists them: one text each, equal for equal chains."""
+    return tuple(f"{key}={json.dumps(value)}" for key, value in filter_chain(signal).describe().items())
 
 
 def window_spec(signal: SignalSpec) -> WindowSpec:

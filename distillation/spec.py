@@ -104,7 +104,7 @@ class AugmentSpec(Settings):
     """
 
     gain: float = 0.15
-    noise: float = 0.1
+    noise: float = 0.0
     rotation: float = 0.0
 
     def __post_init__(self) -> None:
@@ -131,16 +131,16 @@ class TrainSpec(Settings):
         augment: random changes of the training windows.
     """
 
-    steps: int = 25
-    batch_size: int = 64
+    steps: int = 20
+    batch_size: int = 32
     learning_rate: float = 2e-3
     schedule: str = "constant"
     weight_decay: float = 1e-3
     label_smoothing: float = 0.0
     hard_weight: float = 1.0
-    soft_weight: float = 1.0
+    soft_weight: float = 0.5
     temperature: float = 2.0
-    pack_batch_size: int = 64
+    pack_batch_size: int = 32
     max_gradient_norm: float = 5.0
     augment: AugmentSpec = field(default_factory=AugmentSpec)
 
@@ -161,20 +161,21 @@ class PersonaliseSpec(Settings):
     """How the shared student becomes a person's own, from their calibration recordings.
 
     Attributes:
-        what: `all` weights, the `head` alone, or only the `normalisation` statistics (needs no labels).
-        prototypes: start the head from the mean embedding of each gesture.
-        train: the fine-tuning steps.
+        own_normalisation: the student's normalisation statistics are the person's own, from their calibration
+            windows, labels unread. This is done for the shared student too: it is part of fitting it to a device.
+        new_head: start with a head computed from the calibration's embeddings, instead of the shared one.
+        what: `all` weights are fine-tuned, or the `head` alone.
+        train: the fine-tuning steps; 0 keeps the computed head.
     """
 
+    own_normalisation: bool = True
+    new_head: bool = True
     what: str = "all"
-    prototypes: bool = True
     train: TrainSpec = field(
         default_factory=lambda: TrainSpec(
-            steps=150, learning_rate=1.5e-3, schedule="one_cycle", soft_weight=0.0
+            steps=200, batch_size=64, learning_rate=1.5e-3, schedule="one_cycle", soft_weight=0.0
         )
     )
 
     def __post_init__(self) -> None:
-        require(
-            self.what in ("all", "head", "normalisation"), "what", self.what, "all, head or normalisation"
-        )
+        require(self.what in ("all", "head"), "what", self.what, "all or head")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from flwr.app import ConfigRecord
 
-from distillation.distil import distil, torch_seed
-from distillation.models import build_window
+from distillation.distil import distil
+from distillation.teach import new_model
 from distillation.weights import get_weights
 from protocols.records import Hello, count_bytes, weights_from_record, weights_to_record
 from server.checkpoint import latest_checkpoint, save_checkpoint
@@ -62,14 +62,7 @@ def initial_weights(plan: Plan, pack: OfferedPack | None) -> Weights:
     """The student before round 1: seeded, and distilled from the pack if the plan has a warm start."""
     rng = np.random.default_rng([plan.seed, 0])
     signal = plan.signal
-    with torch_seed(rng):
-        student = build_window(
-            plan.student,
-            channels=signal.channels,
-            outputs=len(signal.gestures),
-            sample_rate_hz=signal.sample_rate_hz,
-            window=signal.window,
-        )
+    student = new_model(plan.student, signal, rng)
     if pack and plan.rounds.warm_start.steps:
         distil(student, None, plan.rounds.warm_start, window=signal.window, rng=rng, pack=pack.knowledge)
     return get_weights(student)
@@ -78,9 +71,7 @@ def initial_weights(plan: Plan, pack: OfferedPack | None) -> Weights:
 def _train_round(grid: Grid, strategy: FederatedDistillation, server_round: int, weights: Weights) -> Weights:
     """One round of training; the weights stay as they were if too few clients answered."""
     started = time.perf_counter()
-    messages = list(
-        strategy.configure_train(server_round, weights_to_record(weights), ConfigRecord(), grid)
-    )
+    messages = list(strategy.configure_train(server_round, weights_to_record(weights), ConfigRecord(), grid))
     replies = list(grid.send_and_receive(messages, timeout=strategy.plan.rounds.deadline_s))
     arrays, metrics = strategy.aggregate_train(server_round, replies)
     strategy.record.append(

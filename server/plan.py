@@ -21,18 +21,22 @@ class RoundsSpec(Settings):
         deadline_s: how long a round waits for its replies.
         warm_start: distillation from the pack alone, on the server, before round 1 (0 steps: none).
         evaluate_every: rounds between two evaluations on validation people.
-        final_lr: the local learning rate falls linearly to this share of itself in the last round.
+        final_lr: the local learning rate falls along a cosine to this share of itself after the last round.
         train: what each client does in a round.
     """
 
-    rounds: int = 12
+    rounds: int = 15
     clients_per_round: int = 0
     min_replies: int = 2
     deadline_s: float = 3600.0
-    warm_start: TrainSpec = field(default_factory=lambda: TrainSpec(steps=0, schedule="one_cycle"))
+    warm_start: TrainSpec = field(
+        default_factory=lambda: TrainSpec(
+            steps=400, pack_batch_size=64, learning_rate=3e-3, schedule="one_cycle", soft_weight=1.0
+        )
+    )
     evaluate_every: int = 1
-    final_lr: float = 1.0
-    train: TrainSpec = field(default_factory=TrainSpec)
+    final_lr: float = 0.1
+    train: TrainSpec = field(default_factory=lambda: TrainSpec(label_smoothing=0.05))
 
     def __post_init__(self) -> None:
         require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
@@ -54,7 +58,7 @@ class Plan(Settings):
         student: a name of `distillation.models`.
         signal: gestures, windows and filters.
         rounds: how the rounds go.
-        personalise: how tested people fit the student to themselves at the end; None: not at all.
+        personalise: how tested people fit the student to themselves at the end.
         pack: folder of the knowledge pack, or empty: a federation without a teacher.
         min_nodes: wait for so many nodes before round 1.
         wait_s: and no longer than this.
@@ -68,7 +72,7 @@ class Plan(Settings):
     student: str
     signal: SignalSpec
     rounds: RoundsSpec
-    personalise: PersonaliseSpec | None = None
+    personalise: PersonaliseSpec = field(default_factory=PersonaliseSpec)
     pack: str = ""
     min_nodes: int = 2
     wait_s: float = 600.0

@@ -7,6 +7,7 @@ checked before it is averaged, and what was lost is recorded.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -76,8 +77,8 @@ class FederatedDistillation(Strategy):
         del config, grid
         self._shared = weights_from_record(arrays)
         last = server_round == self.plan.rounds.rounds
-        personalise = self.plan.personalise.to_json() if last and self.plan.personalise else None
-        task = self._task("evaluate", server_round, {"personalise": personalise})
+        settings = {"fit": self.plan.personalise.to_json(), "personalise": last}
+        task = self._task("evaluate", server_round, settings)
         asked = [m for m in self.members if m.plays("validate") or (last and m.plays("test"))]
         return self._ask(asked, task, MessageType.EVALUATE)
 
@@ -133,8 +134,11 @@ class FederatedDistillation(Strategy):
     def _local_settings(self, server_round: int) -> dict[str, object]:
         """The clients' training settings: the learning rate falls over the rounds; no pack, no soft loss."""
         rounds, train = self.plan.rounds, self.plan.rounds.train
-        done = (server_round - 1) / max(rounds.rounds - 1, 1)
-        rate = train.learning_rate * (1 - done * (1 - rounds.final_lr))
+        done = (server_round - 1) / rounds.rounds
+        cosine = (
+            1 + math.cos(math.pi * done)
+        ) / 2  # Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts
+        rate = train.learning_rate * (rounds.final_lr + (1 - rounds.final_lr) * cosine)
         soft_weight = train.soft_weight if self.pack else 0.0
         return replace(train, learning_rate=rate, soft_weight=soft_weight).to_json()
 

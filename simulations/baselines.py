@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distillation.distil import distil, predict
-from distillation.lda import lda_accuracy, z_scored_lda_accuracy
+from distillation.lda import lda_predictions, zscored_lda_predictions
 from distillation.prepare import join, window_spec
 from distillation.scores import accuracy
-from protocols.errors import DataError
+from distillation.teach import new_model
 
 if TYPE_CHECKING:
     import torch
 
     from client.node import Shard
-    from distillation.windows import Trials, WindowSet
+    from distillation.recording import FloatArray, IntArray
+    from distillation.windows import WindowSet, WindowSpec
     from simulations.job import Job
 
 Accuracies = dict[str, float]
@@ -22,15 +23,21 @@ Accuracies = dict[str, float]
 
 def lda(job: Job) -> Accuracies:
     """Features and LDA on a person's own calibration; without labels, on other people's, z-scored."""
-    spec = window_spec(job.signal)
-    shards = job.tested_shards()
+    spec, shards = window_spec(job.signal), job.tested_shards()
     if job.experiment.recordings.labels:
-        return {s: lda_accuracy(_windows(shard.calibration, spec), shard.test) for s, shard in shards.items()}
-    others = [trials.window_set(spec) for trials in job.others()]
-    return {
-        s: z_scored_lda_accuracy(others, shard.test, unlabelled=_windows(shard.calibration, spec))
-        for s, shard in shards.items()
-    }
+        return {subject: _own_lda(shard, spec) for subject, shard in shards.items()}
+    others = [(each.windows, each.labels) for each in (t.window_set(spec) for t in job.others())]
+    return {subject: _others_lda(shard, spec, others) for subject, shard in shards.items()}
+
+
+def _own_lda(shard: Shard, spec: WindowSpec) -> float:
+    own, test = shard.need_calibration().window_set(spec), shard.need_test()
+    return accuracy(test.labels, lda_predictions(own.windows, own.labels, test.windows))
+
+
+def _others_lda(shard: Shard, spec: WindowSpec, others: list[tuple[FloatArray, IntArray]]) -> float:
+    unlabelled, test = shard.need_calibration().window_set(spec).windows, shard.need_test()
+    return accuracy(test.labels, zscored_lda_predictions(others, test.windows, unlabelled=unlabelled))
 
 
 def local_only(job: Job) -> Accuracies | None:
@@ -40,21 +47,21 @@ def local_only(job: Job) -> Accuracies | None:
     accuracies = {}
     for subject, shard in job.tested_shards().items():
         rng = job.rng(f"local {subject}")
-        student = job.new_model(job.experiment.student, rng)
+        student = new_model(job.experiment.student, job.signal, rng)
         local = job.experiment.baselines.local
-        distil(student, shard.calibration, local, window=job.signal.window, rng=rng)
-        accuracies[subject] = student_accuracy(student, shard.test)
+        distil(student, shard.need_calibration(), local, window=job.signal.window, rng=rng)
+        accuracies[subject] = student_accuracy(student, shard.need_test())
     return accuracies
 
 
 def pooled(job: Job) -> Accuracies:
     """One student for everybody's labelled recordings in one place: what a federation does without."""
     rng, shards = job.rng("pooled"), job.tested_shards()
-    own = [s.calibration for s in shards.values() if s.calibration is not None]
+    own = [shard.need_calibration() for shard in shards.values()]
     people = job.others() + (own if job.experiment.recordings.labels else [])
-    student = job.new_model(job.experiment.student, rng)
+    student = new_model(job.experiment.student, job.signal, rng)
     distil(student, join(people), job.experiment.baselines.pooled, window=job.signal.window, rng=rng)
-    return {subject: student_accuracy(student, shard.test) for subject, shard in shards.items()}
+    return {subject: student_accuracy(student, shard.need_test()) for subject, shard in shards.items()}
 
 
 def student_accuracy(student: torch.nn.Module, test: WindowSet) -> float:

@@ -108,9 +108,7 @@ class InProcessGrid(Grid):
             return self._client_app(private, self._contexts[message.metadata.dst_node_id])
         except Exception as error:  # noqa: BLE001  (whatever a client raises is that client's reply)
             log.warning("node %d: %s", message.metadata.dst_node_id, error)
-            return Message(
-                Error(CLIENT_APP_RAISED, f"{type(error).__name__}: {error}"), reply_to=message
-            )
+            return Message(Error(CLIENT_APP_RAISED, f"{type(error).__name__}: {error}"), reply_to=message)
 
 
 def _with_own_records(message: Message) -> Message:

@@ -107,6 +107,7 @@ class PeopleSpec(Settings):
         participants: who trains in the rounds: `others` (neither tested nor public), `tested` (with their
             calibration recordings), or `both`.
         validation: how many of the others only guide choices: evaluated in the rounds, never reported.
+        clients: how many take part in the rounds, drawn with the seed; 0: all who can.
     """
 
     tested: str = "*"
@@ -114,13 +115,17 @@ class PeopleSpec(Settings):
     public: int | str = 1
     participants: str = "others"
     validation: int = 0
+    clients: int = 0
 
     def __post_init__(self) -> None:
         require(self.folds >= 1, "folds", self.folds, "1 or more")
-        require(isinstance(self.public, str) or self.public >= 1, "public", self.public, "1 or more, or names")
+        require(
+            isinstance(self.public, str) or self.public >= 1, "public", self.public, "1 or more, or names"
+        )
         allowed = ("others", "tested", "both")
         require(self.participants in allowed, "participants", self.participants, ", ".join(allowed))
         require(self.validation >= 0, "validation", self.validation, "0 or more")
+        require(self.clients >= 0, "clients", self.clients, "0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +165,10 @@ class TeacherSpec(Settings):
     model: str = "teacher"
     train: TrainSpec = field(
         default_factory=lambda: TrainSpec(
-            steps=600, learning_rate=3e-3, schedule="one_cycle", label_smoothing=0.1
+            steps=500, batch_size=128, learning_rate=4e-3, schedule="one_cycle", label_smoothing=0.05
         )
     )
-    pack_stride_ms: float = 125.0
+    pack_stride_ms: float = 62.5
 
     def __post_init__(self) -> None:
         require(self.pack_stride_ms > 0, "pack_stride_ms", self.pack_stride_ms, "above 0")
@@ -180,12 +185,12 @@ class BaselinesSpec(Settings):
 
     local: TrainSpec = field(
         default_factory=lambda: TrainSpec(
-            steps=300, learning_rate=3e-3, schedule="one_cycle", label_smoothing=0.1, soft_weight=0.0
+            steps=400, batch_size=64, learning_rate=3e-3, schedule="one_cycle", soft_weight=0.0
         )
     )
     pooled: TrainSpec = field(
         default_factory=lambda: TrainSpec(
-            steps=600, learning_rate=4e-3, schedule="one_cycle", label_smoothing=0.1, soft_weight=0.0
+            steps=500, batch_size=128, learning_rate=4e-3, schedule="one_cycle", label_smoothing=0.05
         )
     )
 

@@ -26,13 +26,13 @@ class FederationResult:
     """What the people's devices answered at the end, and what crossed the network.
 
     Attributes:
-        shared: accuracy of the shared student by tested person.
+        accuracy: of the shared student, by tested person.
         personalised: accuracy of each tested person's own student.
         bytes_up: from all clients to the server.
         bytes_down: from the server to all clients.
     """
 
-    shared: dict[str, float]
+    accuracy: dict[str, float]
     personalised: dict[str, float]
     bytes_up: int
     bytes_down: int
@@ -114,9 +114,11 @@ def read_result(record: RunRecord, tested: tuple[str, ...]) -> FederationResult:
         if "bytes_down" in event:  # a round that was repeated after a crash counts once
             traffic[event["event"], event.get("round", 0)] = event
     if silent := sorted(set(tested) - set(answers)):
-        raise AggregationError(f"{record.part}: no evaluation from {silent}; see {record.folder}/rounds.jsonl")
+        raise AggregationError(
+            f"{record.part}: no evaluation from {silent}; see {record.folder}/rounds.jsonl"
+        )
     return FederationResult(
-        shared={s: answers[s]["shared"] for s in tested},
+        accuracy={s: answers[s]["shared"] for s in tested},
         personalised={s: answers[s]["personalised"] for s in tested},
         bytes_up=sum(event.get("bytes_up", 0) for event in traffic.values()),
         bytes_down=sum(event["bytes_down"] for event in traffic.values()),

@@ -29,7 +29,7 @@ class Fold:
         participants: they train in the rounds and are not tested.
         validation: they guide choices.
         tested: their test recordings are reported.
-        tested_take_part: whether they also train, with their calibration recordings.
+        clients: who trains in the rounds: participants, and tested people with their calibration recordings.
     """
 
     seed: int
@@ -38,7 +38,7 @@ class Fold:
     participants: tuple[str, ...]
     validation: tuple[str, ...]
     tested: tuple[str, ...]
-    tested_take_part: bool
+    clients: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -80,14 +80,17 @@ def _fold(
     public = _public(people.public, others, rng, source)
     left = [s for s in others if s not in public]
     validation = _draw(left, people.validation, rng, source.where("people", "validation"))
-    participants = [s for s in left if s not in validation] if people.participants != "tested" else []
-    take_part = people.participants != "others"
-    if not participants and not take_part:
+    others_train = [s for s in left if s not in validation] if people.participants != "tested" else []
+    able = others_train + (list(tested) if people.participants != "others" else [])
+    clients = _draw(able, people.clients or len(able), rng, source.where("people", "clients"))
+    if len(clients) < experiment.federation.min_replies:
         raise ConfigError(
-            f"{source.where('people')}: nobody is left to take part in the rounds: of {len(subjects)} people "
+            f"{source.where('people')}: {len(clients)} are left to take part in the rounds, expected at least "
+            f"federation.min_replies ({experiment.federation.min_replies}): of {len(subjects)} people "
             f"{len(tested)} are tested, {len(public)} teach and {len(validation)} validate"
         )
-    return Fold(seed, index, public, tuple(participants), validation, tested, take_part)
+    participants = tuple(s for s in others_train if s in clients)
+    return Fold(seed, index, public, participants, validation, tested, clients)
 
 
 def _public(

@@ -10,15 +10,12 @@ import numpy as np
 
 from client.node import NodeSpec, load_shard
 from distillation.datasets import open_dataset
-from distillation.distil import torch_seed
-from distillation.models import build_window
-from distillation.prepare import own_scale, prepare
+from distillation.teach import scaled_people
 
 if TYPE_CHECKING:
     from client.node import Shard
     from distillation.spec import SignalSpec
     from distillation.splits import Selection
-    from distillation.window_models import WindowModel
     from distillation.windows import Trials
     from simulations.experiment import Experiment
     from simulations.folds import Fold
@@ -33,6 +30,7 @@ class Job:
         fold: with whom.
         signal: gestures, windows, filters of this dataset.
         dataset: folder of the recordings.
+        dataset_license: whatever is made from them carries it.
         calibration: which recordings of a tested person calibrate.
         test: which test.
         run_folder: the run record.
@@ -43,6 +41,7 @@ class Job:
     fold: Fold
     signal: SignalSpec
     dataset: str
+    dataset_license: str
     calibration: Selection
     test: Selection
     run_folder: str
@@ -61,25 +60,17 @@ class Job:
         """Randomness of one method: independent of the others, and of what ran before."""
         return np.random.default_rng([self.fold.seed, self.fold.index, *method.encode()])
 
-    def new_model(self, name: str, rng: np.random.Generator) -> WindowModel:
-        """A fresh model for the task, seeded."""
-        with torch_seed(rng):
-            return build_window(
-                name,
-                channels=self.signal.channels,
-                outputs=len(self.signal.gestures),
-                sample_rate_hz=self.signal.sample_rate_hz,
-                window=self.signal.window,
-            )
-
     def nodes(self, trusted_key: str = "") -> tuple[NodeSpec, ...]:
         """One node a person: participants, validation people and the tested, in this order."""
         recordings, fold = self.experiment.recordings, self.fold
         tested = {"calibration": self.calibration, "test": self.test, "labelled": recordings.labels}
+        joining = tuple(s for s in fold.tested if s not in fold.clients)
+        taking_part = tuple(s for s in fold.tested if s in fold.clients)
         roles: list[tuple[tuple[str, ...], dict[str, Any]]] = [
             (fold.participants, {"train": recordings.train.selection()}),
             (fold.validation, {**tested, "validation": True}),
-            (fold.tested, {**tested, "train": self.calibration if fold.tested_take_part else None}),
+            (taking_part, {**tested, "train": self.calibration}),
+            (joining, tested),
         ]
         return tuple(
             NodeSpec(
@@ -100,10 +91,8 @@ class Job:
 
     def public_trials(self) -> dict[str, Trials]:
         """The public people's recordings, each scaled by their own signal."""
-        dataset = open_dataset(Path(self.dataset))
-        chosen = self.experiment.recordings.public.selection()
-        people = {s: prepare(chosen.select(dataset.recordings(s)), self.signal) for s in self.fold.public}
-        return {subject: trials.scaled(own_scale(trials)) for subject, trials in people.items()}
+        dataset, chosen = open_dataset(Path(self.dataset)), self.experiment.recordings.public.selection()
+        return scaled_people(dataset, self.fold.public, chosen, self.signal)
 
     def others(self) -> list[Trials]:
         """Labelled, scaled recordings of everybody who is not tested."""

@@ -60,12 +60,22 @@ def run_on_ray(num_nodes: int, run_config: dict[str, str], scratch: Path) -> Non
     log = scratch / "ray.log"
     with _superlink(home, log) as environment:
         num_cpus = f"client-resources-num-cpus=1 num-supernodes={num_nodes}"
-        command = [_program("flwr"), "run", str(app), "simulation", "--stream", "--federation-config", num_cpus]
+        command = [
+            _program("flwr"),
+            "run",
+            str(app),
+            "simulation",
+            "--stream",
+            "--federation-config",
+            num_cpus,
+        ]
         with log.open("ab") as out:
             subprocess.run(command, env=environment, stdout=out, stderr=out, check=False)  # noqa: S603  (our own arguments)
         status = _last_status(environment)
     if status != "finished:completed":
-        raise AggregationError(f"Flower's Ray engine ended as {status!r}, expected finished:completed; see {log}")
+        raise AggregationError(
+            f"Flower's Ray engine ended as {status!r}, expected finished:completed; see {log}"
+        )
 
 
 @contextmanager
@@ -78,7 +88,14 @@ def _superlink(home: Path, log: Path) -> Iterator[dict[str, str]]:
         f'address = "127.0.0.1:{runtime}"\ninsecure = true\n'
     )
     command = [_program("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess"]
-    command += ["--host", "127.0.0.1", "--port", str(runtime), "--control-api-address", f"127.0.0.1:{control}"]
+    command += [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(runtime),
+        "--control-api-address",
+        f"127.0.0.1:{control}",
+    ]
     with log.open("ab") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:  # noqa: S603  (our own arguments)
         try:
             _wait_until_healthy(process, runtime, log)

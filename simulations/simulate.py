@@ -1,53 +1,101 @@
-"""A whole experiment: every method on every fold, in as many processes as there are cores, resumable."""
+"""A whole experiment on this machine: started, resumed, summed up."""
 
 from __future__ import annotations
 
 import json
-import logging
-import multiprocessing
 import os
-import resource
+import subprocess
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from distillation.datasets import open_dataset
+from distillation.spec import SignalSpec, require
+from distillation.teach import new_model
 from protocols.errors import ConfigError
-from server.run_record import RunRecord, write_atomically
+from server.run_record import write_atomically
+from simulations.experiment import Experiment, Source
 from simulations.folds import choose_recordings, make_folds
 from simulations.job import Job
+from simulations.report import summarise
+from simulations.synthetic import write_dataset
+from simulations.tasks import METHODS, run_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from distillation.datasets import Dataset
-    from simulations.experiment import Experiment, Source
 
-log = logging.getLogger(__name__)
-
-METHODS = ("federated_distilled", "federated", "pooled", "local_only", "lda")  # the longest first
-POLL_S = 0.3
-MIB = 2**20
+ENGINES = ("in-process", "ray")
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One method on one fold: the unit of work, and of what a resumed run need not repeat."""
+class Run:
+    """A run that can be started, and started again.
 
-    job: Job
-    method: str
+    Attributes:
+        experiment: what to do.
+        source: where that was written, for error messages.
+        folder: the run record.
+        engine: `in-process` or `ray`.
+        methods: which rows.
+        data_dir: where datasets are found; None takes the default.
+    """
 
-    @property
-    def name(self) -> str:
-        """As the run record names it."""
-        return f"{self.job.fold.name}/{self.method}"
+    experiment: Experiment
+    source: Source
+    folder: Path
+    engine: str = "in-process"
+    methods: tuple[str, ...] = METHODS
+    data_dir: Path | None = None
 
-    @property
-    def result_file(self) -> Path:
-        """Where its result lies once it is done."""
-        return self.job.folder("results") / f"{self.method}.json"
+    def __post_init__(self) -> None:
+        require(self.engine in ENGINES, "engine", self.engine, ", ".join(ENGINES))
+        for method in self.methods:
+            require(method in METHODS, "method", method, ", ".join(sorted(METHODS)))
+
+
+def simulate(
+    run: Run, *, workers: int | None = None, progress: Callable[[str, int, int], None] = lambda *_: None
+) -> dict[str, Any]:
+    """Run an experiment, or what is left of it, and say what it showed.
+
+    Args:
+        run: a new run, or one of `resume`.
+        workers: processes at a time; None: one a core (the Ray engine brings its own).
+        progress: told what has just ended, how many steps are done, and of how many.
+
+    Raises:
+        ConfigError: experiment and data do not fit together; nothing was started.
+        AggregationError: a federation failed; the run can be resumed.
+    """
+    started = time.perf_counter()
+    dataset = open_people(run)
+    jobs = make_jobs(run.experiment, run.source, dataset, run.folder, run.engine)
+    _write_run_file(run)
+    if workers is None:
+        workers = 1 if run.engine == "ray" else os.cpu_count() or 1
+    results = run_tasks(jobs, run.methods, workers=workers, progress=progress)
+    summary = summarise(jobs, results)
+    model = new_model(run.experiment.student, jobs[0].signal, np.random.default_rng(0))
+    result = {
+        "run": run.folder.name,
+        "run_dir": str(run.folder),
+        "engine": run.engine,
+        "rounds": run.experiment.federation.rounds,
+        "clients": sum("train" in node.roles for node in jobs[0].nodes()),
+        "student": run.experiment.student,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        **summary,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    write_atomically(run.folder / "result.json", json.dumps(result, indent=1))
+    return result
 
 
 def make_jobs(
@@ -100,90 +148,69 @@ def signal_of(experiment: Experiment, dataset: Dataset, source: Source) -> Signa
     )
 
 
-def run_tasks(
-    jobs: Sequence[Job], methods: Sequence[str], *, workers: int, progress: Callable[[str, int, int], None]
-) -> dict[str, dict[str, Any]]:
-    """Run what is not done yet; the results of all, by task name.
+def open_people(run: Run) -> Dataset:
+    """The experiment's dataset; synthetic people are made up once and written into the run's folder.
 
-    Args:
-        jobs: one a fold.
-        methods: names of `METHODS`.
-        workers: processes; 1 stays in this one.
-        progress: told what has just ended, how many steps are done, and of how many.
+    Raises:
+        ConfigError: there is no such dataset; file, line and what there is are named.
     """
-    tasks = [Task(job, method) for job in jobs for method in METHODS if method in methods]
-    open_tasks = [task for task in tasks if not task.result_file.exists()]
-    steps = _Steps(jobs[0].root, tasks, progress)
-    if workers == 1 or len(open_tasks) == 1:
-        for task in open_tasks:
-            run_task(task)
-            steps.report(task.name)
-    elif open_tasks:
-        _run_in_pool(open_tasks, min(workers, len(open_tasks)), steps)
-    return {task.name: json.loads(task.result_file.read_text()) for task in tasks}
+    data = run.experiment.data
+    if data.synthetic is not None:
+        folder = run.folder / "people"
+        if not (folder / "meta.json").exists():
+            facts = data.synthetic.to_json()
+            write_dataset(folder, num_people=facts.pop("people"), **facts)
+        return open_dataset(folder)
+    try:
+        return open_dataset(str(data.dataset), run.data_dir)
+    except ConfigError as error:
+        raise ConfigError(f"{run.source.where('data', 'dataset')}: {error}") from None
 
 
-def run_task(task: Task) -> None:
-    """Do it, and keep its result."""
-    import torch
-
-    from simulations.baselines import lda, local_only, pooled
-    from simulations.federations import federated, federated_distilled
-
-    torch.set_num_threads(1)
-    run = {f.__name__: f for f in (lda, local_only, pooled, federated, federated_distilled)}[task.method]
-    started = time.perf_counter()
-    result = run(task.job)
-    facts = result if isinstance(result, dict) or result is None else None
-    answer = {"accuracy": facts} if facts is not None or result is None else asdict(result)
-    answer |= {"seconds": round(time.perf_counter() - started, 2), "peak_mib": _peak_mib()}
-    write_atomically(task.result_file, json.dumps(answer))
-
-
-def _run_in_pool(tasks: list[Task], workers: int, steps: _Steps) -> None:
-    """One process a core; the first failure ends the run, what is done stays done."""
-    spawn = multiprocessing.get_context("spawn")  # torch and Flower hold threads: a fork could dead-lock
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        waiting: dict[Future[None], Task] = {pool.submit(run_task, task): task for task in tasks}
-        try:
-            while waiting:
-                done, _ = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                    steps.report(waiting.pop(future).name)
-                steps.report("")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-class _Steps:
-    """Progress in steps: a round of a federation is one, a baseline is one."""
-
-    def __init__(self, root: Path, tasks: list[Task], progress: Callable[[str, int, int], None]) -> None:
-        self.record, self.tasks, self.progress = root / "rounds.jsonl", tasks, progress
-
-    def report(self, ended: str) -> None:
-        """Say how far the run is."""
-        rounds = {name: 0 for name in (task.name for task in self.tasks)}
-        for event in _lines(self.record):
-            if event.get("event") == "round" and event["part"] in rounds:
-                rounds[event["part"]] = max(rounds[event["part"]], event["round"])
-        total = done = 0
-        for task in self.tasks:
-            of = task.job.experiment.federation.rounds if task.method.startswith("federated") else 1
-            total += of
-            done += of if task.result_file.exists() else rounds[task.name]
-        self.progress(ended, done, total)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Whole lines of a growing file."""
+def _write_run_file(run: Run) -> None:
+    """`run.json`: all that it takes to go on, or to do the same again."""
+    path = run.folder / "run.json"
     if path.exists():
-        for line in path.read_bytes().split(b"\n")[:-1]:
-            yield json.loads(line)
+        return
+    facts = {
+        "run": run.folder.name,
+        "experiment": run.experiment.to_json(),
+        "source": {"path": run.source.path, "text": run.source.text},
+        "engine": run.engine,
+        "methods": list(run.methods),
+        "data_dir": None if run.data_dir is None else str(run.data_dir.resolve()),
+        "versions": {name: version(name) for name in ("myofed", "flwr", "torch", "numpy")},
+        "commit": _commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_atomically(path, json.dumps(facts, indent=1))
 
 
-def _peak_mib() -> float:
-    """The most memory that this process ever held, in MiB (Linux counts KiB)."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB, 1)
+def resume(folder: Path) -> Run:
+    """The run of a folder, to be gone on with.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
+    try:
+        facts = json.loads((folder / "run.json").read_text())
+        return Run(
+            experiment=Experiment.from_json(facts["experiment"]),
+            source=Source(**facts["source"]),
+            folder=folder,
+            engine=facts["engine"],
+            methods=tuple(facts["methods"]),
+            data_dir=None if facts["data_dir"] is None else Path(facts["data_dir"]),
+        )
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ConfigError(f"resume: {folder} holds no run that can be continued ({error!r})") from None
+
+
+def _commit() -> str | None:
+    """The commit of the source tree that runs, if it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own arguments)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
