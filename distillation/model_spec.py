@@ -17,6 +17,9 @@ DEVICES = {  # the smallest machine that each is meant for
 }
 MODEL_NAMES = tuple(DEVICES)
 
+MAX_CHANNELS = 4096  # more than any electrode array; a file that claims more lies
+MAX_OUTPUTS = 65_536
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -42,8 +45,11 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.name not in MODEL_NAMES:
             raise ConfigError(f"model: found {self.name!r}, allowed are {', '.join(MODEL_NAMES)}")
-        for key, value in (("channels", self.channels), ("outputs", self.outputs)):
-            if value < 1:
-                raise ConfigError(f"{key}: found {value}, a model needs at least 1")
+        for key, value, most in (
+            ("channels", self.channels, MAX_CHANNELS),
+            ("outputs", self.outputs, MAX_OUTPUTS),
+        ):
+            if not 1 <= value <= most:
+                raise ConfigError(f"{key}: found {value}, a model has 1 to {most}")
         if not (math.isfinite(self.sample_rate_hz) and self.sample_rate_hz > 0):
             raise ConfigError(f"sample_rate_hz: found {self.sample_rate_hz}, expected a positive number")

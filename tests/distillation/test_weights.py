@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distillation import weights as weights_module
@@ -105,6 +105,7 @@ def test_plain_texts_are_readable_by_anyone_who_opens_the_file(tmp_path):
     )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_metadata_come_back_as_they_were(value):
     assert decode(encode(value)) == value
