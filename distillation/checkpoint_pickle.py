@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import reprlib  # nested tuples can have a repr of any length
 from typing import Any, NamedTuple, Self
 
 import torch
 
 from protocols.errors import DataError
 
-MAX_PICKLE_BYTES = 64 * 2**20  # a real one has some 20 kB: the numbers lie beside it
+MAX_PICKLE_BYTES = 8 * 2**20  # a real one has some 20 kB: the numbers lie beside it
 
 STORAGE_DTYPES = {
     "FloatStorage": torch.float32,
@@ -172,7 +173,7 @@ class CheckpointUnpickler(pickle.Unpickler):
         match pid:
             case ("storage", str(kind), str(key), _, int(numel)) if kind in STORAGE_DTYPES and numel >= 0:
                 return Storage(key, STORAGE_DTYPES[kind], numel)
-        raise DataError(f"the file refers to {type(pid).__name__} {str(pid)[:80]!r}, expected a storage")
+        raise DataError(f"the file refers to {reprlib.repr(pid)}, expected a storage")
 
 
 def is_inert(module_name: str, global_name: str) -> bool:

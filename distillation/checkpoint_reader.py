@@ -8,6 +8,7 @@ after their names and shapes were found right, straight from the archive, which 
 from __future__ import annotations
 
 import pickle
+import reprlib
 import struct
 import sys
 import zipfile
@@ -100,7 +101,7 @@ def state_dict(checkpoint: object) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = dict(checkpoint["state_dict"])
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, StoredTensor):
-            raise DataError(f"state_dict: {name!r} is {type(value).__name__}, expected a tensor")
+            raise DataError(f"state_dict: {reprlib.repr(name)} is {type(value).__name__}, expected a tensor")
     return tensors
 
 
@@ -133,7 +134,7 @@ def checked_view(name: str, stored: StoredTensor) -> View:
                 last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
                 if last < storage.numel and 0 not in shape:
                     return View(storage, offset, shape, stride)
-    raise DataError(f"state_dict: {name} does not fit its storage: {str(stored)[:200]}")
+    raise DataError(f"state_dict: {name} does not fit its storage: {reprlib.repr(stored)}")
 
 
 def read_tensor(

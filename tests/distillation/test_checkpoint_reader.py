@@ -256,6 +256,20 @@ def test_a_pickle_that_would_take_much_memory_is_refused(tmp_path):
         read_state_dict(path, SHAPES)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02)" + b"2\x86" * 60 + b"Q.",  # 2^60 empty tuples, by reference, as a storage
+        b"\x80\x02}X\x0a\x00\x00\x00state_dict}" + b"X\x01\x00\x00\x00w)" + b"2\x86" * 60 + b"ss.",
+    ],
+)
+def test_messages_about_what_was_found_stay_short(tmp_path, data):
+    path = archive(tmp_path / "h.ckpt", data)
+    with pytest.raises(DataError) as refusal:
+        read_state_dict(path, SHAPES)
+    assert len(str(refusal.value)) < 1000
+
+
 @pytest.mark.parametrize("legacy", ["pickle", "tar"])
 def test_the_formats_before_zip_are_refused(tmp_path, trap, legacy):
     path = tmp_path / "h.ckpt"
