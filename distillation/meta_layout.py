@@ -187,8 +187,9 @@ def _gaps(data: h5py.Dataset, time_s: TimeArray, rate_hz: float) -> tuple[Gap, .
 def _prompts(file: h5py.File) -> tuple[tuple[str, float], ...]:
     if "prompts" not in file:
         return ()
-    columns = _frame(file, "prompts")
-    rows = zip(texts(columns, "name"), numbers(columns, "time"), strict=True)
+    with _naming("prompts"):
+        columns = read_frame(file["prompts"])
+        rows = zip(texts(columns, "name"), numbers(columns, "time"), strict=True)
     return tuple(sorted(rows, key=lambda row: row[1]))
 
 
@@ -196,16 +197,19 @@ def _stages(file: h5py.File) -> tuple[tuple[Stage, ...], tuple[Hold, ...]]:
     """The stages proper, and the rows that are held gestures."""
     if "stages" not in file:
         return (), ()
-    columns = _frame(file, "stages")
-    names, starts, ends = texts(columns, "name"), numbers(columns, "start"), numbers(columns, "end")
+    with _naming("stages"):
+        columns = read_frame(file["stages"])
+        names, starts, ends = texts(columns, "name"), numbers(columns, "start"), numbers(columns, "end")
     rows = [(HOLD.fullmatch(name), Stage(name, a, b)) for name, a, b in zip(names, starts, ends, strict=True)]
     holds = (Hold(m["gesture"], s.start_s, s.end_s, int(m["repetition"])) for m, s in rows if m)
     return tuple(s for m, s in rows if not m), tuple(holds)
 
 
-def _frame(file: h5py.File, key: str) -> dict[str, list[str] | list[float]]:
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """A fault in the table `key` names it."""
     try:
-        return read_frame(file[key])
+        yield
     except DataError as error:
         raise DataError(f"{key}: {error}") from error
 

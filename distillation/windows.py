@@ -256,7 +256,7 @@ def _ints(values: Iterable[int]) -> IntArray:
 
 def resampled(emg: FloatArray, time_s: TimeArray, sample_rate_hz: float) -> FloatArray:
     """The signal (T, C) at an even rate, linear between its samples, over the same time (T', C)."""
-    num_samples = round((time_s[-1] - time_s[0]) * sample_rate_hz) + 1
+    num_samples = int((time_s[-1] - time_s[0]) * sample_rate_hz + 1e-6) + 1  # none beyond the last
     at_s = time_s[0] + np.arange(num_samples) / sample_rate_hz
     columns = [np.interp(at_s, time_s, channel) for channel in emg.T]
     return np.stack(columns, axis=1).astype(np.float32)
