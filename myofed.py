@@ -155,11 +155,129 @@ def data_import(
     report(import_report(import_csv(source, facts)), import_text, as_json=as_json)
 
 
+@app.command()
+def simulate(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(metavar="[EXPERIMENT.yaml]", help="A YAML file, or a ready experiment's name."),
+    ] = None,
+    *,
+    data: Annotated[str | None, typer.Option(metavar="NAME_OR_FOLDER", help="Whose recordings.")] = None,
+    data_dir: DataDir = None,
+    student: Annotated[str | None, typer.Option(help="See `myofed models`.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this row; repeatable.")] = None,
+    engine: Annotated[str | None, typer.Option(help="in-process (default) or ray.")] = None,
+    clients: Annotated[int | None, typer.Option(help="How many people take part in the rounds.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="How many rounds.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="One repetition each; repeatable.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes at a time; default: one a core.")] = None,
+    run_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run: its name or folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """A whole federation on this machine; without arguments on synthetic people, in under two minutes."""
+    from simulations.choose import Choices, choose_run
+    from simulations.progress import show_progress
+    from simulations.report import as_table
+    from simulations.simulate import simulate as run_simulation
+
+    choices = Choices(
+        experiment=experiment,
+        data=data,
+        data_dir=data_dir,
+        student=student,
+        methods=tuple(method or ()),
+        engine=engine,
+        clients=clients,
+        rounds=rounds,
+        seeds=tuple(seed or ()),
+        run_dir=run_dir,
+        resume=resume,
+    )
+    run = choose_run(choices)
+    with show_progress(run) as progress:
+        result = run_simulation(run, workers=workers, progress=progress)
+    report(result, as_table, as_json=as_json)
+
+
+@app.command()
+def teach(
+    *,
+    data: Annotated[str, typer.Option(metavar="NAME_OR_FOLDER", help="Whose recordings.")],
+    out: Annotated[Path, typer.Option(help="Where the teacher is written (.safetensors).")],
+    subjects: Annotated[str | None, typer.Option(help="Public people, with commas; default: all.")] = None,
+    data_dir: DataDir = None,
+    model: Annotated[str, typer.Option(help="See `myofed models`.")] = "teacher",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights and batches.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train a teacher on public people's recordings; `myofed pack` then caches what it knows."""
+    from server.teach import teach_dataset, teach_text
+
+    people = None if subjects is None else tuple(s.strip() for s in subjects.split(","))
+    result = teach_dataset(data, out, people, data_dir=data_dir, model=model, steps=steps, seed=seed)
+    report(result, teach_text, as_json=as_json)
+
+
 def asked(flag: str, question: str, kind: type[str | float] = str) -> Any:
     """The answer of the person at the terminal; ConfigError where there is none to ask."""
     if not sys.stdin.isatty():
         raise ConfigError(f"{flag}: missing, and there is no terminal to ask at")
     return typer.prompt(question, type=kind, err=True)
+
+
+@app.command()
+def pack(
+    *,
+    teacher: Annotated[Path, typer.Option(help="The teacher's file, as `myofed teach` writes it.")],
+    data: Annotated[str, typer.Option(help="Name or folder of the public recordings.")],
+    out: Annotated[Path, typer.Option(help="Folder of the pack.")],
+    subjects: Annotated[str, typer.Option(help="Public people, a,b,…; without it, all.")] = "",
+    data_dir: Annotated[Path | None, typer.Option(help="Where datasets lie.")] = None,
+    window_ms: Annotated[float | None, typer.Option(help="Default: the teacher's own.")] = None,
+    stride_ms: Annotated[float | None, typer.Option(help="Default: half a window.")] = None,
+    remove_mean: Annotated[bool, typer.Option(help="As the teacher's training did.")] = False,
+    band_pass_hz: Annotated[
+        tuple[float, float] | None, typer.Option(help="As the teacher's training did.")
+    ] = None,
+    notch_hz: Annotated[float | None, typer.Option(help="As the teacher's training did.")] = None,
+    windows: Annotated[
+        bool | None,
+        typer.Option("--include-windows/--no-windows", help="Default: where the licence allows it."),
+    ] = None,
+    simulation: Annotated[bool, typer.Option(help="The pack never leaves this machine.")] = False,
+    key: Annotated[Path | None, typer.Option(help="Signing key; default: pack.key beside the pack.")] = None,
+    shard_windows: Annotated[int, typer.Option(min=1, help="Windows a shard.")] = 4096,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Cache a teacher's outputs for public people's windows in a signed knowledge pack."""
+    from server.pack_job import PackJob, figures_text, run_pack_job
+    from server.pack_progress import pack_progress
+
+    job = PackJob(
+        teacher=teacher,
+        data=data,
+        subjects=tuple(filter(None, subjects.split(","))),
+        folder=out,
+        data_dir=data_dir,
+        window_ms=window_ms,
+        stride_ms=stride_ms,
+        remove_mean=remove_mean,
+        band_pass_hz=band_pass_hz,
+        notch_hz=notch_hz,
+        include_windows=windows,
+        simulation=simulation,
+        key=key,
+        shard_windows=shard_windows,
+        device=device,
+    )
+    with pack_progress(out) as progress:
+        result = run_pack_job(job, progress)
+    report(result, figures_text, as_json=as_json)
 
 
 @app.command()
