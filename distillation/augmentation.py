@@ -80,7 +80,7 @@ class Noise:
 
     def __call__(self, windows: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Add noise."""
-        rms = np.sqrt(np.mean(np.square(windows)))
+        rms = np.sqrt(np.square(windows).sum(dtype=np.float64) / max(windows.size, 1))
         noise = rng.standard_normal(windows.shape, dtype=np.float32)
         noisy: FloatArray = windows + np.float32(self.relative * rms) * noise
         return noisy

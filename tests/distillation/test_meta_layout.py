@@ -1,8 +1,8 @@
 """Meta's HDF5 files as others write them.
 
 The two files under recordings/ were written by real pandas (3.1.1 with NumPy 2.4.6, and 2.2.3 with NumPy
-1.26.4): `DataFrame.to_hdf(path, key="prompts")` and `"stages"`, after h5py wrote `data`; the older one has `time`
-before `emg`, and its prompts hold numpy.str_ instead of str.
+1.26.4): `DataFrame.to_hdf(path, key="prompts")` and `"stages"`, after h5py wrote `data`; the older one has
+`time` before `emg`, and its prompts hold numpy.str_ instead of str.
 """
 
 import gzip
