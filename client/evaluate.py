@@ -58,9 +58,9 @@ def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
             if node.labelled
             else students["shared"]
         )
-        save_weights(
-            students["personalised"], Path(node.store) / "student.safetensors", {"subject": node.subject}
-        )
+        store = Path(node.store)
+        store.mkdir(parents=True, exist_ok=True)
+        save_weights(students["personalised"], store / "student.safetensors", {"subject": node.subject})
     confusion = {name: _confusion(student, test) for name, student in students.items()}
     return Evaluation(node.subject, task.round, len(test), confusion)
 

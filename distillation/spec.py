@@ -173,7 +173,12 @@ class PersonaliseSpec(Settings):
     what: str = "all"
     train: TrainSpec = field(
         default_factory=lambda: TrainSpec(
-            steps=200, batch_size=64, learning_rate=1.5e-3, schedule="one_cycle", soft_weight=0.0
+            steps=300,
+            batch_size=64,
+            learning_rate=3e-3,
+            schedule="one_cycle",
+            label_smoothing=0.05,
+            soft_weight=0.0,
         )
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from distillation.spec import PersonaliseSpec, Settings, SignalSpec, TrainSpec, require
@@ -22,6 +23,7 @@ class RoundsSpec(Settings):
         warm_start: distillation from the pack alone, on the server, before round 1 (0 steps: none).
         evaluate_every: rounds between two evaluations on validation people.
         final_lr: the local learning rate falls along a cosine to this share of itself after the last round.
+        pack_until: the share of the rounds in which clients learn from the pack; its weight falls to 0 over them.
         train: what each client does in a round.
     """
 
@@ -36,6 +38,7 @@ class RoundsSpec(Settings):
     )
     evaluate_every: int = 1
     final_lr: float = 0.1
+    pack_until: float = 0.5
     train: TrainSpec = field(default_factory=lambda: TrainSpec(label_smoothing=0.05))
 
     def __post_init__(self) -> None:
@@ -45,6 +48,17 @@ class RoundsSpec(Settings):
         require(self.deadline_s > 0, "deadline_s", self.deadline_s, "above 0")
         require(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "1 or more")
         require(0 < self.final_lr <= 1, "final_lr", self.final_lr, "above 0, up to 1")
+        require(0 <= self.pack_until <= 1, "pack_until", self.pack_until, "from 0 to 1")
+
+    def local(self, server_round: int, *, with_pack: bool) -> TrainSpec:
+        """What a client does in this round: the learning rate and the pack's weight fall as the rounds go on."""
+        done = (server_round - 1) / self.rounds
+        cosine = (
+            1 + math.cos(math.pi * done)
+        ) / 2  # Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts
+        rate = self.train.learning_rate * (self.final_lr + (1 - self.final_lr) * cosine)
+        left = max(0.0, 1 - done / self.pack_until) if with_pack and self.pack_until else 0.0
+        return replace(self.train, learning_rate=rate, soft_weight=self.train.soft_weight * left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,6 @@ checked before it is averaged, and what was lost is recorded.
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +44,7 @@ class FederatedDistillation(Strategy):
         self.plan, self.members, self.record, self.pack = plan, members, record, pack
         self._asked: list[Message] = []
         self._shared: Weights = {}
+        self._asked_pack = ""
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -53,7 +52,9 @@ class FederatedDistillation(Strategy):
         """The training task for each sampled client."""
         del config, grid
         self._shared = weights_from_record(arrays)
-        task = self._task("train", server_round, self._local_settings(server_round))
+        local = self.plan.rounds.local(server_round, with_pack=bool(self.pack))
+        self._asked_pack = self.pack if local.soft_weight > 0 else ""
+        task = self._task("train", server_round, local.to_json(), pack=self._asked_pack)
         return self._ask(self.sample(server_round), task, MessageType.TRAIN)
 
     def aggregate_train(
@@ -131,18 +132,7 @@ class FederatedDistillation(Strategy):
         """Bytes of the records that went to the nodes in the current phase."""
         return sum(count_bytes(message.content) for message in self._asked)
 
-    def _local_settings(self, server_round: int) -> dict[str, object]:
-        """The clients' training settings: the learning rate falls over the rounds; no pack, no soft loss."""
-        rounds, train = self.plan.rounds, self.plan.rounds.train
-        done = (server_round - 1) / rounds.rounds
-        cosine = (
-            1 + math.cos(math.pi * done)
-        ) / 2  # Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts
-        rate = train.learning_rate * (rounds.final_lr + (1 - rounds.final_lr) * cosine)
-        soft_weight = train.soft_weight if self.pack else 0.0
-        return replace(train, learning_rate=rate, soft_weight=soft_weight).to_json()
-
-    def _task(self, kind: str, server_round: int, settings: dict[str, object]) -> Task:
+    def _task(self, kind: str, server_round: int, settings: dict[str, object], pack: str = "") -> Task:
         return Task(
             kind=kind,
             round=server_round,
@@ -151,7 +141,7 @@ class FederatedDistillation(Strategy):
             signal=self.plan.signal.to_json(),
             settings=settings,
             weights=self._shared,
-            pack=self.pack if kind == "train" else "",
+            pack=pack,
         )
 
     def _ask(self, members: list[Member], task: Task, message_type: str) -> list[Message]:
@@ -167,7 +157,7 @@ class FederatedDistillation(Strategy):
         subject = self._member(reply).subject
         try:
             update = Update.from_record(_content(reply))
-            check_update(update, self._shared, server_round=server_round, pack=self.pack)
+            check_update(update, self._shared, server_round=server_round, pack=self._asked_pack)
             _check_sender(update.subject, subject)
         except (MessageError, VersionMismatch) as error:
             self.record.append("client", round=server_round, subject=subject, rejected=str(error))
@@ -209,5 +199,7 @@ def _check_sender(claimed: str, subject: str) -> None:
 
 def _mean(updates: list[Update], name: str) -> float | None:
     """Mean of a metric over the updates that have it, weighted by their examples."""
-    pairs = [(u.metrics[name], u.num_examples) for u in updates if np.isfinite(u.metrics.get(name, np.nan))]
-    return float(np.average(*zip(*pairs, strict=True))) if pairs else None  # type: ignore[call-overload]
+    having = [u for u in updates if np.isfinite(u.metrics.get(name, np.nan))]
+    if not having:
+        return None
+    return float(np.average([u.metrics[name] for u in having], weights=[u.num_examples for u in having]))

@@ -17,6 +17,7 @@ from simulations.teaching import build_fold_pack, train_teacher
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from client.node import NodeSpec
     from simulations.job import Job
     from simulations.teaching import FoldPack
 
@@ -59,7 +60,7 @@ def run_part(job: Job, method: str, *, pack: FoldPack | None) -> FederationResul
     if not _completed(record):
         plan_file = job.root / "plans" / f"{part}.json"
         nodes = job.root / "nodes" / part
-        num_nodes = write_nodes(nodes, job, trusted_key=pack.public_key if pack else "")
+        num_nodes = write_nodes(nodes, job.nodes(method, pack.public_key if pack else ""))
         make_plan(job, part, pack, num_nodes).write(plan_file)
         run_config = {"plan": str(plan_file), "nodes": str(nodes)}
         start_engine(job.engine, num_nodes, run_config, scratch=job.root / "engine" / part)
@@ -82,9 +83,8 @@ def make_plan(job: Job, part: str, pack: FoldPack | None, num_nodes: int) -> Pla
     )
 
 
-def write_nodes(folder: Path, job: Job, *, trusted_key: str) -> int:
+def write_nodes(folder: Path, nodes: tuple[NodeSpec, ...]) -> int:
     """Write one spec a partition; how many there are."""
-    nodes = job.nodes(trusted_key)
     for partition, node in enumerate(nodes):
         write_atomically(node_file(folder, partition), json.dumps(node.to_json()))
     return len(nodes)

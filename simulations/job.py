@@ -60,7 +60,7 @@ class Job:
         """Randomness of one method: independent of the others, and of what ran before."""
         return np.random.default_rng([self.fold.seed, self.fold.index, *method.encode()])
 
-    def nodes(self, trusted_key: str = "") -> tuple[NodeSpec, ...]:
+    def nodes(self, method: str = "", trusted_key: str = "") -> tuple[NodeSpec, ...]:
         """One node a person: participants, validation people and the tested, in this order."""
         recordings, fold = self.experiment.recordings, self.fold
         tested = {"calibration": self.calibration, "test": self.test, "labelled": recordings.labels}
@@ -76,7 +76,7 @@ class Job:
             NodeSpec(
                 subject=subject,
                 dataset=self.dataset,
-                store=str(self.root / "stores" / self.fold.name / subject),
+                store=str(self.root / "stores" / self.fold.name / method / subject),
                 trusted_key=trusted_key,
                 **given,
             )
