@@ -93,6 +93,8 @@ class DatasetMeta(BaseModel):
                 raise ValueError(f"a name occurs twice in {list(names)}")
         if bad := [s for s in self.subjects if not is_subject_name(s)]:
             raise ValueError(f"subjects must be plain file stems, found {bad}")
+        if self.csv is not None and not all(map(is_subject_name, self.csv.files)):
+            raise ValueError(f"csv.files must be plain file names, found {list(self.csv.files)}")
         if self.crop_samples is not None and self.crop_samples[0] >= self.crop_samples[1]:
             raise ValueError(f"crop_samples must be [a, b) with a < b, found {list(self.crop_samples)}")
         if self.rest_label is not None and self.rest_label >= len(self.label_names):

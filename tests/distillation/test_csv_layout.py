@@ -137,6 +137,15 @@ def test_text_in_a_channel_of_a_later_file_is_named(tmp_path):
         imported(tmp_path)
 
 
+def test_files_cannot_leave_their_folder(tmp_path):
+    write(tmp_path / "ada.csv", ["fist"] * 3)
+    imported(tmp_path)
+    meta = (tmp_path / "meta.json").read_text().replace('"ada.csv"', '"../ada.csv"')
+    (tmp_path / "meta.json").write_text(meta)
+    with pytest.raises(DataError, match="plain file names"):
+        open_dataset(tmp_path)
+
+
 def test_no_csv_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="found no CSV"):
         imported(tmp_path)

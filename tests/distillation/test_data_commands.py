@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,3 +80,32 @@ def test_every_real_set_gives_windows_of_250_ms(dataset):
     assert cut.windows.shape[1:] == (dataset.channels, spec.length)
     assert set(np.unique(cut.labels)) <= set(range(len(dataset.label_names)))
     assert len(set(np.unique(cut.labels))) > 1
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "recordings.md").read_text(encoding="utf-8")
+
+
+def block(language):
+    return DOCS.split(f"```{language}\n", 1)[1].split("```", 1)[0]
+
+
+def test_the_worked_csv_example_of_the_docs_works(tmp_path):
+    (tmp_path / "armband").mkdir()
+    (tmp_path / "armband" / "ada.csv").write_text(block("csv"))
+    command, printed = (
+        DOCS.split("$ myofed data import armband", 1)[1].split("```", 1)[0].split("\nImported", 1)
+    )
+    done = myofed("import", tmp_path / "armband", *command.replace("\\\n", " ").split())
+    assert done.returncode == 0, done.stderr
+    said = [line for line in printed.splitlines()[1:] if not line.startswith("$")]
+    assert done.stdout.splitlines()[1:] == said
+
+
+@pytest.mark.skipif(
+    "myo25_kanoga" not in {d.name for d in real_sets()}, reason="no real recordings (MYOFED_DATA)"
+)
+def test_the_python_example_of_the_docs_works():
+    names = {}
+    exec(block("python"), names)  # noqa: S102  (our own docs)
+    assert names["windows"].windows.shape == (22 * 2 * 19, 8, 50)
+    assert set(names["windows"].repetition) == {3, 4}
