@@ -131,7 +131,9 @@ def _without_weights() -> Iterator[None]:
     """Models built in here have parameters without memory; at most one has any at a time."""
     # torch's annotation forgets that what the hook returns takes the parameter's place.
     hook = register_module_parameter_registration_hook(
-        lambda _module, _name, value: None if value is None else _parameter(value.to("meta"))  # type: ignore[arg-type]
+        lambda _module, _name, value: (
+            None if value is None else _parameter(torch.empty_like(value, device="meta"))
+        )  # type: ignore[arg-type]
     )
     try:
         yield
