@@ -45,7 +45,8 @@ def prepare(recordings: Sequence[Recording], signal: SignalSpec) -> Trials:
     Raises:
         DataError: no trial of the gestures, or other channels than the task's.
     """
-    trials = Trials.from_recordings(recordings, signal.gestures, filter_chain(signal))
+    chain, rate_hz = filter_chain(signal), signal.sample_rate_hz
+    trials = Trials.from_recordings(recordings, signal.gestures, chain, sample_rate_hz=rate_hz)
     if (found := trials.emg[0].shape[1]) != signal.channels:
         raise DataError(f"recordings: found {found} channels, the task has {signal.channels}")
     return trials

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from distillation.datasets import Dataset
     from distillation.spec import SignalSpec, TrainSpec
-    from distillation.splits import Selection
     from distillation.window_models import WindowModel
     from distillation.windows import Trials
 
@@ -34,15 +33,13 @@ def new_model(name: str, signal: SignalSpec, rng: np.random.Generator) -> Window
     return model
 
 
-def scaled_people(
-    dataset: Dataset, subjects: Sequence[str], chosen: Selection, signal: SignalSpec
-) -> dict[str, Trials]:
-    """Each person's chosen recordings, scaled by their own signal.
+def scaled_people(dataset: Dataset, subjects: Sequence[str], signal: SignalSpec) -> dict[str, Trials]:
+    """Each person's recordings, scaled by their own signal.
 
     Raises:
         DataError: somebody has none of the gestures.
     """
-    people = {s: prepare(chosen.select(dataset.recordings(s)), signal) for s in subjects}
+    people = {subject: prepare(dataset.recordings(subject), signal) for subject in subjects}
     return {subject: trials.scaled(own_scale(trials)) for subject, trials in people.items()}
 
 

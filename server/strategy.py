@@ -13,7 +13,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
-from protocols.errors import AggregationError, MessageError, VersionMismatch
+from protocols.errors import MessageError, VersionMismatch
 from protocols.records import Evaluation, Task, Update, count_bytes, weights_from_record, weights_to_record
 from server.aggregation import check_update, weighted_mean
 from server.cohort import match_replies

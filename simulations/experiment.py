@@ -137,14 +137,12 @@ class RecordingsSpec(Settings):
         calibration: of tested people: what scales, trains and personalises; None: the first session of several,
             else the first half of the repetitions.
         test: of tested people; None: everything that the calibration leaves.
-        public: of the people who teach.
         labels: whether the labels of the calibration recordings may be read.
     """
 
     train: SelectionSpec = field(default_factory=SelectionSpec)
     calibration: SelectionSpec | None = None
     test: SelectionSpec | None = None
-    public: SelectionSpec = field(default_factory=SelectionSpec)
     labels: bool = True
 
     def __post_init__(self) -> None:

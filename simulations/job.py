@@ -91,8 +91,7 @@ class Job:
 
     def public_trials(self) -> dict[str, Trials]:
         """The public people's recordings, each scaled by their own signal."""
-        dataset, chosen = open_dataset(Path(self.dataset)), self.experiment.recordings.public.selection()
-        return scaled_people(dataset, self.fold.public, chosen, self.signal)
+        return scaled_people(open_dataset(self.dataset), self.fold.public, self.signal)
 
     def others(self) -> list[Trials]:
         """Labelled, scaled recordings of everybody who is not tested."""

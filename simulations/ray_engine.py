@@ -139,7 +139,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) 
         if process.poll() is not None:
             raise AggregationError(f"SuperLink ended with code {process.returncode} at its start; see {log}")
         try:
-            with urlopen(f"http://127.0.0.1:{port}/health", timeout=1):  # noqa: S310  (loopback)
+            with urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
                 return
         except (URLError, OSError):
             time.sleep(0.2)

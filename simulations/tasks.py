@@ -105,7 +105,7 @@ class _Steps:
 
     def report(self, ended: str) -> None:
         """Say how far the run is."""
-        rounds = {name: 0 for name in (task.name for task in self.tasks)}
+        rounds = dict.fromkeys((task.name for task in self.tasks), 0)
         for event in _lines(self.record):
             if event.get("event") == "round" and event["part"] in rounds:
                 rounds[event["part"]] = max(rounds[event["part"]], event["round"])

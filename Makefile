@@ -1,0 +1,42 @@
+# Two commands do everything: `make demo` and `make test`. Both set up .venv themselves, once.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := learn,dev
+
+# Debian packages that tests need beside Python; a machine that has them all is left alone.
+SYSTEM_PACKAGES := git python3-venv
+
+.PHONY: demo test lint bench full system help
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/'
+
+demo: .venv/installed  ## a federated simulation on synthetic people: no data, no server, under two minutes
+	$(BIN)/myofed simulate
+
+test: .venv/installed  ## all tests but the slow ones; their summary is the last line
+	$(BIN)/python -m pytest -m "not slow and not hardware"
+
+lint: .venv/installed  ## ruff, mypy --strict, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed  ## the figures of the README on real recordings, one seed (about 25 minutes on two cores)
+	$(BIN)/python benchmarks/real_people.py --seed 0
+
+full: .venv/installed  ## slow tests too, and all three seeds (more than an hour on two cores)
+	$(BIN)/python -m pytest -m "not hardware"
+	$(BIN)/python benchmarks/real_people.py
+
+system:  ## Debian packages that the tests need (root or sudo)
+	@missing=""; for p in $(SYSTEM_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then echo "system packages are there: $(SYSTEM_PACKAGES)"; else \
+	run=$$([ "$$(id -u)" = 0 ] || echo sudo); $$run apt-get update -qq && $$run apt-get install -qq -y $$missing; fi
+
+# Installs again only when the pins change.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e ".[$(EXTRAS)]"
+	touch $@
