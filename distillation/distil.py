@@ -89,7 +89,9 @@ def distil(
         Hinton, Vinyals & Dean 2015, arXiv 1503.02531.
     """
     batches = Batches(own, pack if spec.soft_weight > 0 else None, spec, window=window, rng=rng)
-    optimiser = torch.optim.AdamW(_trainable(student), spec.learning_rate, weight_decay=spec.weight_decay)
+    weights = _trainable(student)
+    # fused: one pass over all tensors, a sixth of the time of a step on a small student
+    optimiser = torch.optim.AdamW(weights, spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
     schedule = _schedule(optimiser, spec)
     losses = np.zeros((spec.steps, 2))
     with torch_seed(rng):
@@ -99,7 +101,7 @@ def distil(
             loss = spec.hard_weight * hard + spec.soft_weight * soft
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(_trainable(student), spec.max_gradient_norm)
+            nn.utils.clip_grad_norm_(weights, spec.max_gradient_norm)
             optimiser.step()
             schedule.step()
             losses[step] = _finite(hard, soft, step)

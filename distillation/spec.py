@@ -173,7 +173,7 @@ class PersonaliseSpec(Settings):
     what: str = "all"
     train: TrainSpec = field(
         default_factory=lambda: TrainSpec(
-            steps=300,
+            steps=200,
             batch_size=64,
             learning_rate=3e-3,
             schedule="one_cycle",

@@ -97,7 +97,7 @@ class ConvWindow(WindowModel):
     def __init__(self, spec: ModelSpec, size: ConvSize) -> None:
         super().__init__(spec, embedding=size.conv + size.features)
         front = Front.at_rate(spec.sample_rate_hz)
-        self.pool = nn.AvgPool1d(front.pool)
+        self.pool = nn.AvgPool1d(front.pool) if front.pool > 1 else nn.Identity()
         self.conv = nn.Sequential(
             *conv_block(spec.channels, size.front, front.kernel, front.stride),
             *conv_block(size.front, size.conv, 5, 2),
@@ -182,7 +182,7 @@ class RecurrentWindow(WindowModel):
     def __init__(self, spec: ModelSpec, size: RecurrentSize) -> None:
         super().__init__(spec, embedding=size.hidden)
         front = Front.at_rate(spec.sample_rate_hz)
-        self.pool = nn.AvgPool1d(front.pool)
+        self.pool = nn.AvgPool1d(front.pool) if front.pool > 1 else nn.Identity()
         self.conv = nn.Conv1d(
             spec.channels, size.front, front.kernel, front.stride, padding=front.kernel // 2
         )

@@ -13,9 +13,7 @@ from distillation.teach import new_model
 if TYPE_CHECKING:
     import torch
 
-    from client.node import Shard
-    from distillation.recording import FloatArray, IntArray
-    from distillation.windows import WindowSet, WindowSpec
+    from distillation.windows import WindowSet
     from simulations.job import Job
 
 Accuracies = dict[str, float]
@@ -23,21 +21,30 @@ Accuracies = dict[str, float]
 
 def lda(job: Job) -> Accuracies:
     """Features and LDA on a person's own calibration; without labels, on other people's, z-scored."""
-    spec, shards = window_spec(job.signal), job.tested_shards()
-    if job.experiment.recordings.labels:
-        return {subject: _own_lda(shard, spec) for subject, shard in shards.items()}
-    others = [(each.windows, each.labels) for each in (t.window_set(spec) for t in job.others())]
-    return {subject: _others_lda(shard, spec, others) for subject, shard in shards.items()}
+    return _lda(job, log_amplitude=False)
 
 
-def _own_lda(shard: Shard, spec: WindowSpec) -> float:
-    own, test = shard.need_calibration().window_set(spec), shard.need_test()
-    return accuracy(test.labels, lda_predictions(own.windows, own.labels, test.windows))
+def lda_log(job: Job) -> Accuracies:
+    """The same with the logarithm of the amplitudes: the same effort, and much harder to beat."""
+    return _lda(job, log_amplitude=True)
 
 
-def _others_lda(shard: Shard, spec: WindowSpec, others: list[tuple[FloatArray, IntArray]]) -> float:
-    unlabelled, test = shard.need_calibration().window_set(spec).windows, shard.need_test()
-    return accuracy(test.labels, zscored_lda_predictions(others, test.windows, unlabelled=unlabelled))
+def _lda(job: Job, *, log_amplitude: bool) -> Accuracies:
+    spec, labels = window_spec(job.signal), job.experiment.recordings.labels
+    others = (
+        [] if labels else [(each.windows, each.labels) for each in (t.window_set(spec) for t in job.others())]
+    )
+    accuracies = {}
+    for subject, shard in job.tested_shards().items():
+        own, test = shard.need_calibration().window_set(spec), shard.need_test()
+        if labels:
+            named = lda_predictions(own.windows, own.labels, test.windows, log_amplitude=log_amplitude)
+        else:
+            named = zscored_lda_predictions(
+                others, test.windows, unlabelled=own.windows, log_amplitude=log_amplitude
+            )
+        accuracies[subject] = accuracy(test.labels, named)
+    return accuracies
 
 
 def local_only(job: Job) -> Accuracies | None:

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 # Row, what it is called, where its accuracies are, in the order of the table.
 ROWS = {
     "lda": ("LDA on own data", "lda", "accuracy"),
-    "local_only": ("student on own data only", "local_only", "accuracy"),
-    "pooled": ("one student, all data pooled (not private)", "pooled", "accuracy"),
+    "lda_log": ("LDA, log amplitudes", "lda_log", "accuracy"),
+    "local_only": ("student on own data", "local_only", "accuracy"),
+    "pooled": ("all pooled (not private)", "pooled", "accuracy"),
     "federated": ("federated, no teacher", "federated", "accuracy"),
-    "federated_distilled": ("federated, with knowledge pack", "federated_distilled", "accuracy"),
-    "personalised_without_teacher": ("federated, no teacher, personalised", "federated", "personalised"),
-    "personalised": ("federated, with knowledge pack, personalised", "federated_distilled", "personalised"),
+    "federated_distilled": ("federated + pack", "federated_distilled", "accuracy"),
+    "personalised_without_teacher": ("no teacher, personalised", "federated", "personalised"),
+    "personalised": ("+ pack, personalised", "federated_distilled", "personalised"),
 }
 GAINS = {
     "shared": ("federated_distilled", "federated"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import resource
+import signal
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from simulations.job import Job
 
-METHODS = ("federated_distilled", "federated", "pooled", "local_only", "lda")  # the longest first
+METHODS = ("federated_distilled", "federated", "pooled", "local_only", "lda", "lda_log")  # the longest first
 POLL_S = 0.3
 MIB = 2**20
 
@@ -68,11 +71,13 @@ def run_task(task: Task) -> None:
     """Do it, and keep its result."""
     import torch
 
-    from simulations.baselines import lda, local_only, pooled
+    from simulations.baselines import lda, lda_log, local_only, pooled
     from simulations.federations import FederationResult, federated, federated_distilled
 
     torch.set_num_threads(1)
-    run = {f.__name__: f for f in (lda, local_only, pooled, federated, federated_distilled)}[task.method]
+    run = {f.__name__: f for f in (lda, lda_log, local_only, pooled, federated, federated_distilled)}[
+        task.method
+    ]
     started = time.perf_counter()
     result = run(task.job)
     answer = asdict(result) if isinstance(result, FederationResult) else {"accuracy": result}
@@ -83,7 +88,8 @@ def run_task(task: Task) -> None:
 def _run_in_pool(tasks: list[Task], workers: int, steps: _Steps) -> None:
     """One process a core; the first failure ends the run, what is done stays done."""
     spawn = multiprocessing.get_context("spawn")  # torch and Flower hold threads: a fork could dead-lock
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+    others = multiprocessing.active_children()
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_belong_to_parent) as pool:
         waiting: dict[Future[None], Task] = {pool.submit(run_task, task): task for task in tasks}
         try:
             while waiting:
@@ -94,7 +100,22 @@ def _run_in_pool(tasks: list[Task], workers: int, steps: _Steps) -> None:
                 steps.report("")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                if worker not in others:
+                    worker.terminate()
             raise
+
+
+def _belong_to_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed run must not write on beside the one that resumes it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 class _Steps:
