@@ -170,7 +170,9 @@ def simulate(
     clients: Annotated[int | None, typer.Option(help="How many people take part in the rounds.")] = None,
     rounds: Annotated[int | None, typer.Option(help="How many rounds.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="One repetition each; repeatable.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes at a time; default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes at a time; default: one a core.")
+    ] = None,
     run_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run: its name or folder.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -63,14 +64,15 @@ def choose_run(choices: Choices) -> Run:
     if choices.resume is not None:
         return _resumed(choices, choices.resume)
     experiment, source = _experiment(choices)
-    return Run(
+    run = Run(
         experiment=_changed(experiment, choices),
         source=source,
-        folder=_new_folder(choices.run_dir, experiment.name),
+        folder=choices.run_dir,
         engine=choices.engine or "in-process",
         methods=choices.methods or METHODS,
         data_dir=choices.data_dir,
     )
+    return replace(run, folder=_new_folder(choices.run_dir, experiment.name))  # once all choices are right
 
 
 def _experiment(choices: Choices) -> tuple[Experiment, Source]:
@@ -78,7 +80,10 @@ def _experiment(choices: Choices) -> tuple[Experiment, Source]:
         return read_experiment(choices.experiment)
     if choices.data is None:
         return read_experiment("synthetic")
-    text = ANY_DATASET.format(name=Path(choices.data).name, dataset=repr(choices.data))
+    name = Path(choices.data).resolve().name
+    text = ANY_DATASET.format(
+        name=json.dumps(name), dataset=json.dumps(choices.data)
+    )  # JSON strings are YAML
     source = Source(f"--data {choices.data}", text)
     return parse_experiment(source), source
 
@@ -125,8 +130,18 @@ def _new_folder(run_dir: Path, name: str) -> Path:
 def _resumed(choices: Choices, name: str) -> Run:
     changed = [
         key
-        for key in ("experiment", "data", "student", "methods", "engine", "clients", "rounds", "seeds")
-        if getattr(choices, key)
+        for key in (
+            "experiment",
+            "data",
+            "data_dir",
+            "student",
+            "methods",
+            "engine",
+            "clients",
+            "rounds",
+            "seeds",
+        )
+        if getattr(choices, key) not in (None, ())
     ]
     if changed:
         raise ConfigError(

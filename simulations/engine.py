@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid
@@ -17,7 +17,6 @@ from flwr.supercore.task_identity import TaskIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from flwr.clientapp import ClientApp
     from flwr.serverapp import ServerApp
@@ -113,8 +112,11 @@ class InProcessGrid(Grid):
 
 def _with_own_records(message: Message) -> Message:
     """The same message with record containers of its own; the arrays' bytes are shared."""
-    content = RecordDict({name: type(record)(dict(record)) for name, record in message.content.items()})
-    return Message(content=content, metadata=message.metadata)
+    own: dict[str, Any] = {name: type(r)(dict(cast("Any", r))) for name, r in message.content.items()}
+    built: Message = cast("Any", Message)(
+        content=RecordDict(own), metadata=message.metadata
+    )  # not in its types
+    return built
 
 
 def run_in_process(
@@ -126,8 +128,3 @@ def run_in_process(
         run_id=1, node_id=SERVER_NODE_ID, node_config={}, state=RecordDict(), run_config=dict(run_config)
     )
     server_app(grid, context)
-
-
-def nodes_folder(run_folder: Path, part: str) -> Path:
-    """Where a simulation keeps the node specs of one part."""
-    return run_folder / "nodes" / part

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from distillation.model_spec import MODEL_NAMES
 from distillation.spec import PersonaliseSpec, Settings, TrainSpec, require
 from distillation.splits import Selection
 from protocols.errors import ConfigError
@@ -169,6 +170,7 @@ class TeacherSpec(Settings):
     pack_stride_ms: float = 62.5
 
     def __post_init__(self) -> None:
+        require(self.model in MODEL_NAMES, "model", self.model, ", ".join(MODEL_NAMES))
         require(self.pack_stride_ms > 0, "pack_stride_ms", self.pack_stride_ms, "above 0")
 
 
@@ -222,7 +224,11 @@ class Experiment(Settings):
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        require(len(self.seeds) >= 1, "seeds", self.seeds, "at least one")
+        plain = self.name not in ("", ".", "..") and Path(self.name).name == self.name
+        require(plain, "name", self.name, "a name without slashes: a folder is named after it")
+        require(self.student in MODEL_NAMES, "student", self.student, ", ".join(MODEL_NAMES))
+        different = len(set(self.seeds)) == len(self.seeds) > 0 and min(self.seeds) >= 0
+        require(different, "seeds", self.seeds, "at least one, each once, 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,11 @@ def make_folds(experiment: Experiment, subjects: Sequence[str], source: Source) 
         ConfigError: somebody is missing: nobody matches, too few are left to teach or to take part.
     """
     people = experiment.people
+    if len(subjects) < 2:
+        raise ConfigError(
+            f"{source.where('people')}: found {len(subjects)} people {list(subjects)}, expected at least two: "
+            "some teach, others are tested"
+        )
     tested = [s for s in subjects if fnmatchcase(s, people.tested)]
     if len(tested) < people.folds:
         raise ConfigError(

@@ -11,6 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -32,7 +33,7 @@ def show_progress(run: Run) -> Iterator[Report]:
         if console.is_terminal:
             with _bar(console) as bar:
                 task = bar.add_task(run.experiment.name, total=None)
-                yield lambda ended, done, total: _update(bar, task, ended, done, total)  # type: ignore[arg-type]
+                yield lambda ended, done, total: _update(bar, task, ended, done, total)
         else:
             yield _print_line
     except KeyboardInterrupt:
@@ -53,10 +54,10 @@ def _bar(console: Console) -> Progress:
     )
 
 
-def _update(bar: Progress, task: int, ended: str, done: int, total: int) -> None:
+def _update(bar: Progress, task: TaskID, ended: str, done: int, total: int) -> None:
     if ended:
         bar.console.print(f"[green]done[/] {ended}", highlight=False)
-    bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
+    bar.update(task, completed=done, total=total)
 
 
 def _print_line(ended: str, done: int, total: int) -> None:

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_S = 60.0  # for a SuperLink to answer; about 3 s on an idle machine
-STOP_S = 15.0
 
 APP = """
 [project]
@@ -80,9 +80,8 @@ def run_on_ray(num_nodes: int, run_config: dict[str, str], scratch: Path) -> Non
 
 @contextmanager
 def _superlink(home: Path, log: Path) -> Iterator[dict[str, str]]:
-    """A SuperLink in simulation mode on a free loopback port; ended, by pid, with the block."""
+    """A SuperLink in simulation mode on a free loopback port; ended, with all that it started, with the block."""
     runtime, control = _free_port(), _free_port()
-    environment = _environment(home)
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "simulation"\n\n[superlink.simulation]\n'
         f'address = "127.0.0.1:{runtime}"\ninsecure = true\n'
@@ -96,20 +95,21 @@ def _superlink(home: Path, log: Path) -> Iterator[dict[str, str]]:
         "--control-api-address",
         f"127.0.0.1:{control}",
     ]
-    with log.open("ab") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:  # noqa: S603  (our own arguments)
-        try:
+    leashed = [sys.executable, "-m", "simulations.leash", *command]  # ends with us, however we end
+    with (
+        tempfile.TemporaryDirectory(prefix="myofed-ray-", ignore_cleanup_errors=True) as sockets,
+        log.open("ab") as out,
+    ):
+        environment = _environment(home, sockets)
+        with subprocess.Popen(  # noqa: S603  (our own arguments)
+            leashed, env=environment, stdin=subprocess.PIPE, stdout=out, stderr=out
+        ) as process:
             _wait_until_healthy(process, runtime, log)
-            yield environment
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            yield environment  # leaving closes the pipe, and waits
 
 
-def _environment(home: Path) -> dict[str, str]:
-    """Flower without telemetry, update checks and run-time installs; with our code to be found by every actor."""
+def _environment(home: Path, sockets: str) -> dict[str, str]:
+    """Flower and Ray on loopback, without telemetry, update checks and installs; every actor finds our code."""
     code = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
         "FLWR_HOME": str(home),
@@ -117,6 +117,8 @@ def _environment(home: Path) -> dict[str, str]:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too: otherwise Ray listens on every interface
+        "RAY_TMPDIR": sockets,
         "NO_COLOR": "1",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "PYTHONPATH": os.pathsep.join(filter(None, code)),

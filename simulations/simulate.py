@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,7 +19,7 @@ import numpy as np
 from distillation.datasets import open_dataset
 from distillation.spec import SignalSpec, require
 from distillation.teach import new_model
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, DataError
 from server.run_record import write_atomically
 from simulations.experiment import Experiment, Source
 from simulations.folds import choose_recordings, make_folds
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from distillation.datasets import Dataset
 
 ENGINES = ("in-process", "ray")
+RUN_FILE = "run.json"
+PEOPLE = "people"  # where synthetic people's recordings are written
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +79,12 @@ def simulate(
         AggregationError: a federation failed; the run can be resumed.
     """
     started = time.perf_counter()
-    dataset = open_people(run)
-    jobs = make_jobs(run.experiment, run.source, dataset, run.folder, run.engine)
-    _write_run_file(run)
+    jobs = _begin(run)
+    model = new_model(run.experiment.student, jobs[0].signal, np.random.default_rng(0))
     if workers is None:
         workers = 1 if run.engine == "ray" else os.cpu_count() or 1
     results = run_tasks(jobs, run.methods, workers=workers, progress=progress)
     summary = summarise(jobs, results)
-    model = new_model(run.experiment.student, jobs[0].signal, np.random.default_rng(0))
     result = {
         "run": run.folder.name,
         "run_dir": str(run.folder),
@@ -96,6 +98,21 @@ def simulate(
     }
     write_atomically(run.folder / "result.json", json.dumps(result, indent=1))
     return result
+
+
+def _begin(run: Run) -> tuple[Job, ...]:
+    """The run's work; from here on it can be resumed. What cannot be started leaves nothing behind."""
+    new = not (run.folder / RUN_FILE).exists()
+    try:
+        _write_run_file(run)
+        return make_jobs(run.experiment, run.source, open_people(run), run.folder, run.engine)
+    except (ConfigError, DataError):
+        if new:
+            shutil.rmtree(run.folder / PEOPLE, ignore_errors=True)
+            (run.folder / RUN_FILE).unlink(missing_ok=True)
+            with suppress(OSError):
+                run.folder.rmdir()
+        raise
 
 
 def make_jobs(
@@ -156,7 +173,7 @@ def open_people(run: Run) -> Dataset:
     """
     data = run.experiment.data
     if data.synthetic is not None:
-        folder = run.folder / "people"
+        folder = run.folder / PEOPLE
         if not (folder / "meta.json").exists():
             facts = data.synthetic.to_json()
             write_dataset(folder, num_people=facts.pop("people"), **facts)
@@ -169,7 +186,7 @@ def open_people(run: Run) -> Dataset:
 
 def _write_run_file(run: Run) -> None:
     """`run.json`: all that it takes to go on, or to do the same again."""
-    path = run.folder / "run.json"
+    path = run.folder / RUN_FILE
     if path.exists():
         return
     facts = {
@@ -193,7 +210,7 @@ def resume(folder: Path) -> Run:
         ConfigError: the folder holds no run.
     """
     try:
-        facts = json.loads((folder / "run.json").read_text())
+        facts = json.loads((folder / RUN_FILE).read_text())
         return Run(
             experiment=Experiment.from_json(facts["experiment"]),
             source=Source(**facts["source"]),
