@@ -35,7 +35,7 @@ def introduce(message: Message, context: Context) -> Message:
 
 @app.query("shards")
 def keep_shards(message: Message, context: Context) -> Message:
-    """Keep the shards that the server sent, and say which are still missing."""
+    """Keep the shards that the server sent; the answer says whose store has them now."""
     node = NodeSpec.from_context(context)
     store = pack_store(node)
     for shard in shards_from_record(message.content):

@@ -17,8 +17,7 @@ from distillation.windows import WindowSpec
 from protocols.records import Evaluation, Task
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from distillation.window_models import WindowModel
     from distillation.windows import WindowSet
 
 CALIBRATION_OVERLAP = 4  # calibration windows start every quarter of a window: few recordings, many views
@@ -65,7 +64,7 @@ def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
     return Evaluation(node.subject, task.round, len(test), confusion)
 
 
-def _confusion(student: nn.Module, test: WindowSet) -> list[list[int]]:
+def _confusion(student: WindowModel, test: WindowSet) -> list[list[int]]:
     predicted = predict(student, test.windows).argmax(axis=1)
     counts: list[list[int]] = confusion_matrix(test.labels, predicted, len(test.label_names)).tolist()
     return counts

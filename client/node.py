@@ -1,7 +1,7 @@
 """What a node owns: a person's recordings, which of them serve for what, and a store on its disk.
 
-The node decides about its data; the server only says which task to learn. A real device names its spec file in
-`node_config["node"]`; a simulation keeps one spec a partition in the folder `run_config["nodes"]`.
+The node decides about its data; the server only says which task to learn. A real device names its spec file
+in `node_config["node"]`; a simulation keeps one spec a partition in the folder `run_config["nodes"]`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from distillation.datasets import open_dataset
 from distillation.prepare import own_scale, prepare, window_spec
-from distillation.spec import SignalSpec
 from distillation.splits import Selection
 from protocols.errors import ConfigError, DataError
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from flwr.app import Context
 
     from distillation.recording import Recording
+    from distillation.spec import SignalSpec
     from distillation.windows import Trials, WindowSet
 
 
@@ -80,7 +80,7 @@ class NodeSpec:
             values = json.loads(path.read_text())
             selections = {name: _selection(values[name]) for name in ("train", "calibration", "test")}
             return cls(**(values | selections))
-        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"node spec {path}: {error!r}") from None
 
     @classmethod
@@ -133,8 +133,8 @@ class Shard:
 def load_shard(node: NodeSpec, signal: SignalSpec) -> Shard:
     """Read, filter, scale and split a node's recordings for a task; kept for the next round.
 
-    The scale is the RMS of each channel over the calibration recordings (else the training ones), labels unread;
-    test recordings never influence it.
+    The scale is the RMS of each channel over the calibration recordings (else the training ones), labels
+    unread; test recordings never influence it.
 
     Raises:
         DataError: recordings that the node promises are not there, or do not fit the task.

@@ -19,7 +19,7 @@ from protocols.errors import DataError
 from protocols.records import Task, Update
 
 if TYPE_CHECKING:
-    from torch import nn
+    from distillation.window_models import WindowModel
 
 ARRIVAL_WINDOWS = 500  # enough for a curve over the rounds, evenly from all of them
 
@@ -61,7 +61,7 @@ def train_node(node: NodeSpec, task: Task) -> Update:
     )
 
 
-def student_of(task: Task, signal: SignalSpec) -> nn.Module:
+def student_of(task: Task, signal: SignalSpec) -> WindowModel:
     """The shared student that a task carries.
 
     Raises:

@@ -83,7 +83,7 @@ def distil(
 
     Raises:
         ConfigError: there is nothing to learn from.
-        DivergedError: a loss was not finite; the student is then worthless.
+        DivergedError: a loss or a weight was not finite; the student is then worthless.
 
     Source:
         Hinton, Vinyals & Dean 2015, arXiv 1503.02531.
@@ -106,6 +106,7 @@ def distil(
             schedule.step()
             losses[step] = _finite(hard, soft, step)
         student.eval()
+    _check_finite(student)
     return _result(losses, own, pack if spec.soft_weight > 0 else None)
 
 
@@ -133,8 +134,11 @@ class Batches:
         window: int,
         rng: np.random.Generator,
     ) -> None:
-        if own is None and pack is None:
-            raise ConfigError("training: found neither own recordings nor a knowledge pack to learn from")
+        if pack is None and (own is None or spec.hard_weight == 0):
+            raise ConfigError(
+                "training: found neither own recordings (with a hard_weight) nor a knowledge pack "
+                "(with a soft_weight) to learn from"
+            )
         if own is not None and (own.labels < 0).any():
             raise DataError("training: found trials without a label, expected a gesture for each")
         self._own, self._pack, self._spec, self._window, self._rng = own, pack, spec, window, rng
@@ -197,6 +201,13 @@ def _finite(hard: torch.Tensor, soft: torch.Tensor, step: int) -> tuple[float, f
     if not np.isfinite(pair).all():
         raise DivergedError(f"training: task loss {pair[0]}, distillation loss {pair[1]} at step {step}")
     return pair
+
+
+def _check_finite(student: nn.Module) -> None:
+    """The last step's loss came before its weights, and large inputs can overflow a batch norm's statistics."""
+    for name, tensor in student.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise DivergedError(f"training: {name} holds non-finite numbers after the last step")
 
 
 def _trainable(model: nn.Module) -> list[nn.Parameter]:

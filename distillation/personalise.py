@@ -1,9 +1,9 @@
-"""From the shared student to a person's own: their normalisation, a head from their gestures, a few local steps."""
+"""From the shared student to a person's own: normalisation, a head from their gestures, a few local steps."""
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,24 +15,15 @@ from protocols.errors import DataError
 if TYPE_CHECKING:
     from distillation.recording import FloatArray, IntArray
     from distillation.spec import PersonaliseSpec
+    from distillation.window_models import WindowModel
     from distillation.windows import Trials, WindowSet
 
 HEAD_SHRINKAGE = 0.5  # between the embeddings' covariance and a round one; few windows, many dimensions
 HEAD_SPREAD = 3.0  # standard deviation of the new head's logits: where fine-tuning starts smoothly
 
 
-class WindowStudent(Protocol):
-    """What personalisation needs of a window model: its embedding and its linear head."""
-
-    head: nn.Linear
-
-    def embed(self, windows: torch.Tensor) -> torch.Tensor:
-        """Windows (N, C, T) to embeddings (N, D)."""
-        ...
-
-
-def fit_to_device(shared: nn.Module, calibration: FloatArray, spec: PersonaliseSpec) -> nn.Module:
-    """The shared student as a person's device runs it: with their normalisation, nothing learned, no labels read.
+def fit_to_device(shared: WindowModel, calibration: FloatArray, spec: PersonaliseSpec) -> WindowModel:
+    """The shared student as a person's device runs it: their normalisation, nothing learned, no labels read.
 
     Args:
         shared: the federation's student; left as it is.
@@ -46,8 +37,8 @@ def fit_to_device(shared: nn.Module, calibration: FloatArray, spec: PersonaliseS
 
 
 def personalise(
-    shared: nn.Module, own: Trials, calibration: WindowSet, spec: PersonaliseSpec, rng: np.random.Generator
-) -> nn.Module:
+    shared: WindowModel, own: Trials, calibration: WindowSet, spec: PersonaliseSpec, rng: np.random.Generator
+) -> WindowModel:
     """A copy of the shared student, fitted to one person with their labels.
 
     Args:
@@ -66,17 +57,17 @@ def personalise(
         set_lda_head(student, calibration.windows, calibration.labels)
     if spec.what == "head":
         student.requires_grad_(requires_grad=False)
-        cast("WindowStudent", student).head.requires_grad_(requires_grad=True)
+        student.head.requires_grad_(requires_grad=True)
     distil(student, own, spec.train, window=calibration.windows.shape[2], rng=rng)
     return student.requires_grad_(requires_grad=True)
 
 
-def set_lda_head(student: nn.Module, windows: FloatArray, labels: IntArray) -> None:
+def set_lda_head(student: WindowModel, windows: FloatArray, labels: IntArray) -> None:
     """Replace the head by a linear discriminant of the embeddings of labelled windows.
 
-    With prototypes μ_k and a shrunk common covariance Σ, the logits are e·Σ⁻¹μ_k − μ_k·Σ⁻¹μ_k / 2 around the grand
-    mean, scaled to a common spread. With Σ = 1 these are the prototype classifier's. A gesture without windows
-    keeps its weights and never beats one that has some.
+    With prototypes μ_k and a shrunk common covariance Σ, the logits are e·Σ⁻¹μ_k − μ_k·Σ⁻¹μ_k / 2 around the
+    grand mean, scaled to a common spread. With Σ = 1 these are the prototype classifier's. A gesture without
+    windows gets a constant logit below all of them, whatever the embedding.
 
     Args:
         student: has `embed` and `head`; changed in place.
@@ -87,7 +78,8 @@ def set_lda_head(student: nn.Module, windows: FloatArray, labels: IntArray) -> N
         DataError: fewer than two gestures carry a label.
 
     Source:
-        Snell, Swersky & Zemel 2017, arXiv 1703.05175; shrinkage as in Friedman 1989, J. Am. Stat. Assoc. 84, 165-175.
+        Snell, Swersky & Zemel 2017, arXiv 1703.05175; shrinkage as in Friedman 1989, J. Am. Stat. Assoc.
+        84, 165-175.
     """
     labelled = labels >= 0
     present, which = np.unique(labels[labelled], return_inverse=True)
@@ -105,11 +97,12 @@ def set_lda_head(student: nn.Module, windows: FloatArray, labels: IntArray) -> N
     weight = torch.linalg.solve(covariance, (prototypes - centre).T).T  # (k, D)
     bias = -((prototypes - centre) * weight).sum(1) / 2 - weight @ centre
     scale = HEAD_SPREAD / (embedding @ weight.T + bias).std().clamp_min(1e-9)
-    _write_head(cast("WindowStudent", student).head, present, weight * scale, bias * scale)
+    _write_head(student.head, present, weight * scale, bias * scale)
 
 
 def _write_head(head: nn.Linear, present: IntArray, weight: torch.Tensor, bias: torch.Tensor) -> None:
     absent = np.setdiff1d(np.arange(head.out_features), present)
+    # The rows of `weight` add up to 0, so for any embedding the largest logit is at least the mean bias.
     with torch.no_grad():
         head.weight[present] = weight.to(head.weight.dtype)
         head.bias[present] = bias.to(head.bias.dtype)
@@ -117,11 +110,11 @@ def _write_head(head: nn.Linear, present: IntArray, weight: torch.Tensor, bias: 
         head.bias[absent] = float(bias.min()) - 4 * HEAD_SPREAD
 
 
-def embed(student: nn.Module, windows: FloatArray) -> torch.Tensor:
+def embed(student: WindowModel, windows: FloatArray) -> torch.Tensor:
     """Embeddings (N, D) of windows (N, C, T), without gradients."""
     student.eval()
     with torch.no_grad():
-        return cast("WindowStudent", student).embed(torch.from_numpy(np.ascontiguousarray(windows)))
+        return student.embed(torch.from_numpy(np.ascontiguousarray(windows)))
 
 
 def renew_normalisation(student: nn.Module, windows: FloatArray) -> None:

@@ -6,13 +6,12 @@ name, one default and one check.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Self, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from protocols.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Settings:
@@ -31,24 +30,32 @@ class Settings:
         """
         hints = get_type_hints(cls)
         known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{cls.__name__}: found {type(values).__name__}, expected an object")
         if unknown := set(values) - known:
             raise ConfigError(f"{cls.__name__}: unknown key {min(unknown)!r}, allowed are {sorted(known)}")
         try:
-            return cls(**{key: _value(hints[key], value) for key, value in values.items()})
+            return cls(**{key: _value(key, hints[key], value) for key, value in values.items()})
         except TypeError as error:
             raise ConfigError(f"{cls.__name__}: {error}") from None
 
 
-def _value(hint: Any, value: Any) -> Any:
-    """JSON knows no tuples and no dataclasses: give them back."""
-    if isinstance(value, dict):
-        (settings,) = (h for h in (hint, *get_args(hint)) if is_dataclass(h))
-        return settings.from_json(value)  # type: ignore[union-attr]
-    return _frozen(value) if isinstance(value, list) else value
+def _value(key: str, hint: Any, value: Any) -> Any:
+    """JSON knows no tuples and no dataclasses: give them back; a value of another type is a ConfigError."""
+    allowed = [get_origin(h) or h for h in (get_args(hint) if get_origin(hint) is UnionType else [hint])]
+    settings = [h for h in allowed if is_dataclass(h)]
+    if settings and isinstance(value, dict):
+        return settings[0].from_json(value)  # type: ignore[union-attr]
+    found = _frozen(value)
+    # bool is an int to Python, not to us; a float may be written without a point.
+    if type(found) not in allowed and not (float in allowed and type(found) is int):
+        names = " or ".join(getattr(h, "__name__", str(h)) for h in allowed)
+        raise ConfigError(f"{key}: found {value!r}, expected {names}")
+    return found
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def require(condition: bool, key: str, found: object, allowed: str) -> None:  # noqa: FBT001  (reads as a sentence)
@@ -84,6 +91,8 @@ class SignalSpec(Settings):
     def __post_init__(self) -> None:
         require(len(self.gestures) >= 2, "gestures", self.gestures, "at least two")
         require(len(set(self.gestures)) == len(self.gestures), "gestures", self.gestures, "each once")
+        require(self.sample_rate_hz > 0, "sample_rate_hz", self.sample_rate_hz, "above 0")
+        require(self.channels >= 1, "channels", self.channels, "1 or more")
         require(self.window_ms > 0, "window_ms", self.window_ms, "above 0")
         require(self.stride_ms > 0, "stride_ms", self.stride_ms, "above 0")
 

@@ -1,13 +1,14 @@
 """What server and clients say to each other, as Flower records.
 
-Server → client: a task (round, seed, what to learn, weights, pack manifest hash). Client → server: an update or
-an evaluation, with the hash of what it was made from. Each message class names its records once, reads them back
-with checks, and knows nothing of torch: weights are numpy arrays by parameter name.
+Server → client: a task (round, seed, what to learn, weights, pack manifest hash). Client → server: an update
+or an evaluation, with the hash of what it was made from. Each message class names its records once, reads them
+back with checks, and knows nothing of torch: weights are numpy arrays by parameter name.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +19,7 @@ from protocols.errors import MessageError, VersionMismatch
 from protocols.pack_records import manifest_from_record, manifest_to_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,12 +31,17 @@ Weights = dict[str, "NDArray[np.generic]"]
 
 def weights_to_record(weights: Weights) -> ArrayRecord:
     """Weights as a Flower record; names and order are kept."""
-    return ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in weights.items()})
+    return ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in weights.items()})
 
 
 def weights_from_record(record: ArrayRecord) -> Weights:
-    """Weights by parameter name, copied: the message may be reused by others."""
-    return {name: np.array(array.numpy()) for name, array in record.items()}
+    """Weights by parameter name, copied: the message may be reused by others.
+
+    Raises:
+        MessageError: an array that is none.
+    """
+    with _reading("weights"):
+        return {name: np.array(array.numpy()) for name, array in record.items()}
 
 
 def _pack(kind: str, facts: Mapping[str, Any]) -> ConfigRecord:
@@ -65,6 +71,15 @@ def _unpack(content: RecordDict, kind: str) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise MessageError(f"{kind} message: facts are {type(facts).__name__}, expected an object")
     return facts
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Whatever is wrong with what a peer sent is a MessageError."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  (np.load alone can raise a dozen kinds)
+        raise MessageError(f"{what}: {error!r}") from None
 
 
 def _weights(content: RecordDict, kind: str) -> Weights:
@@ -98,7 +113,9 @@ class Hello:
         """Read it back; MessageError, VersionMismatch, or DataError for a pack that is none."""
         offered = content.config_records.get("pack")
         pack = None if offered is None else manifest_from_record(offered)
-        return cls(_unpack(content, "hello")["signal"], pack)
+        facts = _unpack(content, "hello")
+        with _reading("hello message"):
+            return cls(dict(facts["signal"]), pack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +136,20 @@ class Introduction:
 
     def to_record(self) -> RecordDict:
         """As a Flower message's content."""
-        facts = {
-            "subject": self.subject,
-            "roles": self.roles,
-            "num_examples": self.num_examples,
-            "missing_shards": self.missing_shards,
-        }
-        return RecordDict({"message": _pack("introduction", facts)})
+        names = ("subject", "roles", "num_examples", "missing_shards")
+        return RecordDict({"message": _pack("introduction", {name: getattr(self, name) for name in names})})
 
     @classmethod
     def from_record(cls, content: RecordDict) -> Self:
         """Read it back; MessageError or VersionMismatch."""
         facts = _unpack(content, "introduction")
-        return cls(
-            subject=str(facts["subject"]),
-            roles=tuple(facts["roles"]),
-            num_examples=int(facts["num_examples"]),
-            missing_shards=tuple(facts["missing_shards"]),
-        )
+        with _reading("introduction message"):
+            return cls(
+                subject=str(facts["subject"]),
+                roles=tuple(facts["roles"]),
+                num_examples=int(facts["num_examples"]),
+                missing_shards=tuple(facts["missing_shards"]),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +185,9 @@ class Task:
     @classmethod
     def from_record(cls, content: RecordDict, kind: str) -> Self:
         """Read it back; MessageError or VersionMismatch."""
-        return cls(kind=kind, weights=_weights(content, kind), **_unpack(content, kind))
+        facts, weights = _unpack(content, kind), _weights(content, kind)
+        with _reading(f"{kind} message"):
+            return cls(kind=kind, weights=weights, **facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +212,10 @@ class Update:
 
     def to_record(self) -> RecordDict:
         """As a Flower message's content."""
-        facts = {
-            "subject": self.subject,
-            "round": self.round,
-            "num_examples": self.num_examples,
-            "trained_on": self.trained_on,
-        }
+        names = ("subject", "round", "num_examples", "trained_on")
         return RecordDict(
             {
-                "message": _pack("update", facts),
+                "message": _pack("update", {name: getattr(self, name) for name in names}),
                 "weights": weights_to_record(self.weights),
                 "metrics": MetricRecord(dict(self.metrics)),
             }
@@ -214,21 +224,16 @@ class Update:
     @classmethod
     def from_record(cls, content: RecordDict) -> Self:
         """Read it back; MessageError or VersionMismatch."""
-        facts = _unpack(content, "update")
-        metrics = content.get("metrics")
-        if not isinstance(metrics, MetricRecord):
-            raise MessageError("update message: found no metrics")
-        try:
+        facts, weights = _unpack(content, "update"), _weights(content, "update")
+        with _reading("update message"):
             return cls(
                 subject=str(facts["subject"]),
                 round=int(facts["round"]),
                 num_examples=int(facts["num_examples"]),
                 trained_on=str(facts["trained_on"]),
-                weights=_weights(content, "update"),
-                metrics={name: float(value) for name, value in metrics.items()},  # type: ignore[arg-type]
+                weights=weights,
+                metrics=_figures(content.metric_records["metrics"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise MessageError(f"update message: {error!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +263,14 @@ class Evaluation:
     def from_record(cls, content: RecordDict) -> Self:
         """Read it back; MessageError or VersionMismatch."""
         facts = _unpack(content, "evaluation")
-        try:
-            return cls(**facts)
-        except TypeError as error:
-            raise MessageError(f"evaluation message: {error}") from None
+        with _reading("evaluation message"):
+            return cls(
+                subject=str(facts["subject"]),
+                round=int(facts["round"]),
+                num_examples=int(facts["num_examples"]),
+                confusion={str(name): _counts(rows) for name, rows in facts["confusion"].items()},
+                metrics=_figures(facts["metrics"]),
+            )
 
     def accuracy(self, student: str) -> float | None:
         """Fraction of windows that `student` named correctly; None if it was not evaluated."""
@@ -271,6 +280,19 @@ class Evaluation:
         return float(np.trace(counts) / counts.sum())
 
 
+def _figures(values: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
+
+
+def _counts(rows: object) -> list[list[int]]:
+    """A confusion matrix that one can compute with; ValueError otherwise."""
+    counts = np.array(rows)
+    square = counts.ndim == 2 and counts.shape[0] == counts.shape[1]
+    if not square or counts.dtype.kind != "i" or counts.min() < 0 or counts.sum() < 1:
+        raise ValueError(f"confusion is {counts.dtype}{counts.shape}, expected square counts of some windows")
+    return [list(map(int, row)) for row in counts]
+
+
 def count_bytes(content: RecordDict) -> int:
-    """Bytes of a message's records as they travel (arrays, metrics, settings; not the transport's framing)."""
+    """Bytes of a message's records as they travel: arrays, metrics, settings; without the transport's framing."""
     return sum(record.count_bytes() for record in content.values())

@@ -1,4 +1,4 @@
-"""Aggregation is arithmetic: replies are checked, then averaged in an order that does not depend on the network."""
+"""Aggregation is arithmetic: replies are checked, then averaged in an order that no network can change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from protocols.records import Update, Weights
 
-# An honest step stays near the weights it started from; a sum of squares 10^4 times larger is an attack or a bug.
+# An honest step stays near the weights it started from; a sum of squares 10⁴ times larger is an attack or a bug.
 MAX_NORM_RATIO = 100.0
 
 

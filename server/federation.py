@@ -12,6 +12,7 @@ from flwr.app import ConfigRecord
 from distillation.distil import distil
 from distillation.teach import new_model
 from distillation.weights import get_weights
+from protocols.errors import ConfigError
 from protocols.records import Hello, count_bytes, weights_from_record, weights_to_record
 from server.checkpoint import latest_checkpoint, save_checkpoint
 from server.cohort import gather
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
     from protocols.records import Weights
+    from server.cohort import Member
     from server.plan import Plan
 
 
@@ -41,19 +43,20 @@ def run_federation(grid: Grid, plan: Plan) -> Weights:
     pack = OfferedPack.open(plan.pack)
     hello = Hello(plan.signal.to_json(), pack.signed if pack else None).to_record()
     members = gather(grid, hello, min_nodes=plan.min_nodes, wait_s=plan.wait_s)
+    _check_clients(members, plan)
     if pack:
         deadline_s = plan.rounds.deadline_s
         deliver(grid, members, pack, record, deadline_s=deadline_s, same_machine=plan.same_machine)
     strategy = FederatedDistillation(plan, members, record, pack=pack.manifest.sha256 if pack else "")
     done, weights = latest_checkpoint(record.checkpoint_folder()) or (0, initial_weights(plan, pack))
     strategy.summary()
+    if done and _lacks_evaluation(record, plan, done):  # stopped between a checkpoint and its evaluation
+        _evaluate_round(grid, strategy, done, weights)
     for server_round in range(done + 1, plan.rounds.rounds + 1):
         weights = _train_round(grid, strategy, server_round, weights)
         save_checkpoint(record.checkpoint_folder(), server_round, weights)
-        if server_round % plan.rounds.evaluate_every == 0 or server_round == plan.rounds.rounds:
+        if _evaluation_is_due(plan, server_round):
             _evaluate_round(grid, strategy, server_round, weights)
-    if done == plan.rounds.rounds:  # killed between the last checkpoint and the last evaluation
-        _evaluate_round(grid, strategy, done, weights)
     record.append("stop", outcome="completed", round=plan.rounds.rounds)
     return weights
 
@@ -66,6 +69,25 @@ def initial_weights(plan: Plan, pack: OfferedPack | None) -> Weights:
     if pack and plan.rounds.warm_start.steps:
         distil(student, None, plan.rounds.warm_start, window=signal.window, rng=rng, pack=pack.knowledge)
     return get_weights(student)
+
+
+def _check_clients(members: list[Member], plan: Plan) -> None:
+    """Refuse a federation in which no round could ever succeed."""
+    num_clients = sum(member.plays("train") for member in members)
+    if num_clients < plan.rounds.min_replies:
+        raise ConfigError(
+            f"min_replies: found {plan.rounds.min_replies}, but only {num_clients} nodes have recordings to train on"
+        )
+
+
+def _evaluation_is_due(plan: Plan, server_round: int) -> bool:
+    return server_round % plan.rounds.evaluate_every == 0 or server_round == plan.rounds.rounds
+
+
+def _lacks_evaluation(record: RunRecord, plan: Plan, server_round: int) -> bool:
+    """Whether a round was to be evaluated, and the record has no answer."""
+    done = (e["event"] == "evaluated" and e["round"] == server_round for e in record.events())
+    return _evaluation_is_due(plan, server_round) and not any(done)
 
 
 def _train_round(grid: Grid, strategy: FederatedDistillation, server_round: int, weights: Weights) -> Weights:

@@ -44,7 +44,8 @@ class RoundsSpec(Settings):
     def __post_init__(self) -> None:
         require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
         require(self.clients_per_round >= 0, "clients_per_round", self.clients_per_round, "0 or more")
-        require(self.min_replies >= 1, "min_replies", self.min_replies, "1 or more")
+        most = self.clients_per_round or self.min_replies
+        require(1 <= self.min_replies <= most, "min_replies", self.min_replies, f"1 to {most}")
         require(self.deadline_s > 0, "deadline_s", self.deadline_s, "above 0")
         require(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "1 or more")
         require(0 < self.final_lr <= 1, "final_lr", self.final_lr, "above 0, up to 1")

@@ -1,11 +1,12 @@
 """The run record: `runs/<id>/`, which the dashboard, the plots, `--resume` and every comparison read.
 
-`run.json` says what was run, `rounds.jsonl` (append-only) what happened, `checkpoints/` holds the weights. A run may
-have several parts (folds, methods); each line names its part.
+`run.json` says what was run, `rounds.jsonl` (append-only) what happened, `checkpoints/` holds the weights. A run
+may have several parts (folds, methods); each line names its part.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from protocols.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
 
@@ -28,6 +30,13 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _drop_torn_line(file: FileIO) -> None:
+    """Cut off what a crash or a full disk left of a line: under the lock, nobody is still writing it."""
+    size = file.seek(0, os.SEEK_END)
+    if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+        file.truncate(os.pread(file.fileno(), size, 0).rfind(b"\n") + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +54,30 @@ class RunRecord:
     def append(self, event: str, **facts: Any) -> None:
         """Add one line to `rounds.jsonl`: start, round, client, evaluation, fault or stop.
 
-        A line is one write to a file opened for appending, so the parts of a run may share it.
+        The parts of a run may share the file, each in a process of its own: a line is written under a lock.
         """
         line = {"event": event, "part": self.part, "time_s": round(time.time(), 3)} | facts
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "rounds.jsonl").open("ab", buffering=0) as file:
+        with (self.folder / "rounds.jsonl").open("a+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            _drop_torn_line(file)
             file.write((json.dumps(line) + "\n").encode())
 
     def events(self) -> Iterator[dict[str, Any]]:
         """This part's lines, oldest first; a last line that a crash cut short is left out.
 
         Raises:
-            DataError: a line before the last is not readable.
+            DataError: a whole line is not readable.
         """
         path = self.folder / "rounds.jsonl"
-        lines = path.read_bytes().split(b"\n") if path.exists() else []
+        *lines, _torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
         for number, line in enumerate(lines, start=1):
             try:
-                event = json.loads(line) if line else None
-            except json.JSONDecodeError:
-                if number == len(lines):
-                    return
+                event = json.loads(line)
+                mine = event["part"] == self.part
+            except (ValueError, KeyError, TypeError):
                 raise DataError(f"{path}, line {number}: not a run record's line") from None
-            if event is not None and event["part"] == self.part:
+            if mine:
                 yield event
 
     def checkpoint_folder(self) -> Path:

@@ -1,8 +1,8 @@
 """Federated distillation as a Flower strategy: seeded sampling, checked replies, sorted averaging.
 
-It differs from Flower's FedAvg where a federation of people needs it to: the sample depends on the seed and not on
-a global generator, clients are ordered by name, a round has a minimum of replies and a deadline, every reply is
-checked before it is averaged, and what was lost is recorded.
+It differs from Flower's FedAvg where a federation of people needs it to: the sample depends on the seed and not
+on a global generator, clients are ordered by name, a round has a minimum of replies and a deadline, every reply
+is checked before it is averaged, and what was lost is recorded.
 """
 
 from __future__ import annotations
@@ -66,15 +66,14 @@ class FederatedDistillation(Strategy):
             fault = f"{len(updates)} usable replies, expected at least {self.plan.rounds.min_replies}"
             self.record.append("fault", round=server_round, reason=fault)
             return None, None
-        metrics = {name: _mean(updates, name) for name in updates[0].metrics}
-        return weights_to_record(weighted_mean(updates)), MetricRecord(
-            {name: value for name, value in metrics.items() if value is not None}
-        )
+        means = ((name, _mean(updates, name)) for name in updates[0].metrics)
+        metrics = MetricRecord({name: mean for name, mean in means if mean is not None})
+        return weights_to_record(weighted_mean(updates)), metrics
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """The evaluation task for the people of the round: validation people, and after the last one the tested."""
+        """The evaluation task: for validation people in each round, for tested ones after the last."""
         del config, grid
         self._shared = weights_from_record(arrays)
         last = server_round == self.plan.rounds.rounds
@@ -102,10 +101,11 @@ class FederatedDistillation(Strategy):
                 )
         if not evaluations:
             return None
-        means = {}
+        metrics = MetricRecord()
         for student in evaluations[0].confusion:
-            means[f"accuracy_{student}"] = float(np.mean([e.accuracy(student) for e in evaluations]))
-        return MetricRecord(means)
+            accuracies = [a for e in evaluations if (a := e.accuracy(student)) is not None]
+            metrics[f"accuracy_{student}"] = float(np.mean(accuracies))
+        return metrics
 
     def summary(self) -> None:
         """Record what this federation is made of."""
@@ -177,6 +177,7 @@ class FederatedDistillation(Strategy):
         try:
             evaluation = Evaluation.from_record(_content(reply))
             _check_sender(evaluation.subject, subject)
+            _check_round(evaluation, server_round)
         except (MessageError, VersionMismatch) as error:
             self.record.append("client", round=server_round, subject=subject, rejected=str(error))
             return None
@@ -195,6 +196,12 @@ def _content(reply: Reply) -> RecordDict:
 def _check_sender(claimed: str, subject: str) -> None:
     if claimed != subject:
         raise MessageError(f"{subject}: answered as {claimed!r}")
+
+
+def _check_round(evaluation: Evaluation, server_round: int) -> None:
+    if evaluation.round != server_round:
+        who, found = evaluation.subject, evaluation.round
+        raise MessageError(f"{who}: evaluation of round {found}, expected {server_round}")
 
 
 def _mean(updates: list[Update], name: str) -> float | None:
