@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := learn,dev
+# Passed to pip, such as an index with another build of torch: see the README.
+PIP_FLAGS ?=
 
 # Debian packages that tests need beside Python; a machine that has them all is left alone.
 SYSTEM_PACKAGES := git python3-venv
@@ -38,5 +40,5 @@ system:  ## Debian packages that the tests need (root or sudo)
 # Installs again only when the pins change.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed $(PIP_FLAGS) -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@
