@@ -41,7 +41,8 @@ def weights_from_record(record: ArrayRecord) -> Weights:
         MessageError: an array that is none.
     """
     with _reading("weights"):
-        return {name: np.array(array.numpy()) for name, array in record.items()}
+        # [...] is an array's every number, but no key of an archive, which np.load opens as well
+        return {name: np.array(array.numpy()[...], order="C") for name, array in record.items()}
 
 
 def _pack(kind: str, facts: Mapping[str, Any]) -> ConfigRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -23,7 +24,8 @@ def save_checkpoint(folder: Path, server_round: int, weights: Weights) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"round-{server_round:05d}.safetensors"
     temporary = folder / f".{path.name}.{os.getpid()}"
-    save_file(weights, temporary, metadata={"round": str(server_round)})
+    in_rows = {name: np.asarray(array, order="C") for name, array in weights.items()}  # as save_file takes it
+    save_file(in_rows, temporary, metadata={"round": str(server_round)})
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
