@@ -1,0 +1,124 @@
+"""Who is there, and which reply answers which message."""
+
+import pytest
+from flwr.app import Error, Message, MessageType
+from hypothesis import given
+from hypothesis import strategies as st
+from small_federation import SIGNAL, answering, make_grid, make_nodes
+
+from client.app import app
+from protocols.errors import AggregationError, ConfigError, MessageError
+from protocols.records import Hello, Introduction, Update, count_bytes
+from server.cohort import gather, match_replies
+from simulations.engine import InProcessGrid
+
+CONTENT = Hello({}).to_record
+
+
+def asked_of(node_ids):
+    """Messages as they look once Flower has numbered them."""
+    InProcessGrid(app, 0, {})  # gives this process the server's identity
+    messages = [Message(CONTENT(), node_id, MessageType.TRAIN) for node_id in node_ids]
+    for number, message in enumerate(messages):
+        message.metadata.__dict__["_message_id"] = f"m{number}"
+    return messages
+
+
+def introduce(folder, dataset, *, min_nodes=5, **grid):
+    made = make_grid(folder, make_nodes(dataset, folder), **grid)
+    return gather(made, Hello(SIGNAL.to_json()).to_record(), min_nodes=min_nodes, wait_s=0.05)
+
+
+@given(st.lists(st.booleans(), max_size=6), st.randoms())
+def test_replies_are_matched_by_message_in_any_order(answered, random):
+    """Each message gets its own reply or none, in the order of the messages."""
+    asked = asked_of(range(100, 100 + len(answered)))
+    replies = [
+        Message(Introduction(f"s{i}", (), i).to_record(), reply_to=message)
+        for i, message in enumerate(asked)
+        if answered[i]
+    ]
+    matched = match_replies(asked, random.sample(replies, len(replies)))
+    assert [reply.node_id for reply in matched] == list(range(100, 100 + len(answered)))
+    for i, reply in enumerate(matched):
+        if answered[i]:
+            assert Introduction.from_record(reply.content).num_examples == i
+            assert reply.num_bytes == count_bytes(reply.content) > 0
+        else:
+            assert (reply.content, reply.fault, reply.num_bytes) == (None, "no reply before the deadline", 0)
+
+
+def test_an_error_reply_from_flowers_own_node_is_matched_by_its_message():
+    """Flower answers for a lost node as node 1; the reply still counts against the node that was asked."""
+    asked = asked_of([100, 101])
+    reply = Message(Error(5, "node unavailable"), reply_to=asked[1])
+    reply.metadata.__dict__["_src_node_id"] = 1
+    first, second = match_replies(asked, [reply])
+    assert first.fault == "no reply before the deadline"
+    assert (second.node_id, second.content, second.fault) == (101, None, "node unavailable")
+
+
+def test_an_error_without_a_reason_is_named_by_its_code():
+    """There is always something to put on record."""
+    (asked,) = asked_of([100])
+    (matched,) = match_replies([asked], [Message(Error(2), reply_to=asked)])
+    assert matched.fault == "error 2"
+
+
+def test_members_are_sorted_by_person(tmp_path, dataset):
+    """Whatever ids Flower gave their nodes."""
+    nodes = make_nodes(dataset, tmp_path)
+    grid = make_grid(tmp_path, nodes[::-1])
+    members = gather(grid, Hello(SIGNAL.to_json()).to_record(), min_nodes=5, wait_s=1)
+    assert [m.subject for m in members] == ["s0", "s1", "s2", "s3", "s4"]
+    assert [m.node_id for m in members] == sorted(grid.get_node_ids(), reverse=True)
+
+
+def test_members_say_what_they_have_recordings_for(tmp_path, dataset):
+    """Three train, one validates, one is tested; only who trains has examples."""
+    members = introduce(tmp_path, dataset)
+    assert [[r for r in ("train", "validate", "test") if m.plays(r)] for m in members] == [
+        ["train"],
+        ["train"],
+        ["train"],
+        ["validate"],
+        ["test"],
+    ]
+    assert [m.introduction.num_examples > 0 for m in members] == [True] * 3 + [False] * 2
+
+
+def test_a_person_who_introduces_themselves_twice_is_refused(tmp_path, dataset):
+    """Two nodes of one person would count that person twice."""
+    nodes = make_nodes(dataset, tmp_path)
+    grid = make_grid(tmp_path, (*nodes, nodes[1]))
+    with pytest.raises(ConfigError, match=r"\['s1'\] introduced themselves more than once"):
+        gather(grid, Hello(SIGNAL.to_json()).to_record(), min_nodes=5, wait_s=1)
+
+
+def test_too_few_nodes_are_named(tmp_path, dataset):
+    """After waiting, the error says how many came and how many were expected."""
+    with pytest.raises(AggregationError, match="found 5 within 0.05 s, expected 6"):
+        introduce(tmp_path, dataset, min_nodes=6)
+
+
+def test_a_node_that_cannot_introduce_itself_is_named_with_its_reason(tmp_path, dataset):
+    """What the node raised reaches the one who reads the server's error."""
+
+    def refuse(message, context):
+        raise RuntimeError("the store is read-only")
+
+    client = answering("s2", refuse, message_type="query")
+    with pytest.raises(
+        AggregationError, match="could not introduce itself: RuntimeError: the store is read-only"
+    ):
+        introduce(tmp_path, dataset, client=client)
+
+
+def test_an_answer_that_is_no_introduction_is_refused(tmp_path, dataset):
+    """A peer that answers something else is not taken for a member."""
+
+    def strange(message, context):
+        return Message(Update("s2", 1, 1, {}).to_record(), reply_to=message)
+
+    with pytest.raises(MessageError, match="'update', expected a 'introduction'"):
+        introduce(tmp_path, dataset, client=answering("s2", strange, message_type="query"))
