@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def save_checkpoint(folder: Path, server_round: int, weights: Weights) -> Path:
     path = folder / f"round-{server_round:05d}.safetensors"
     temporary = folder / f".{path.name}.{os.getpid()}"
     in_rows = {name: np.asarray(array, order="C") for name, array in weights.items()}  # as save_file takes it
-    save_file(in_rows, temporary, metadata={"round": str(server_round)})
+    facts = {"round": str(server_round), "names": json.dumps(list(weights))}  # safetensors sorts them
+    save_file(in_rows, temporary, metadata=facts)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -59,7 +61,8 @@ def read_checkpoint(path: Path) -> tuple[int, Weights]:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not iterable itself)
-            return int(file.metadata()["round"]), weights
+            facts = file.metadata()
+            weights = {name: file.get_tensor(name) for name in json.loads(facts["names"])}
+            return int(facts["round"]), weights
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path.name}: {error!r}") from None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 READY = files("simulations") / "experiments"
-STRICT = {"extra": "forbid"}  # pydantic: a key that nobody reads is an error
+STRICT = {"extra": "forbid", "allow_inf_nan": False}  # pydantic: a key that nobody reads is an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,9 @@ class RecordingsSpec(Settings):
     def __post_init__(self) -> None:
         given = (self.calibration is not None, self.test is not None)
         require(len(set(given)) == 1, "recordings", given, "calibration and test both, or neither")
+        if self.calibration is not None and self.test is not None:
+            apart = not self.calibration.selection().overlaps(self.test.selection())
+            require(apart, "test", self.test, "only recordings that calibration does not take")
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,12 +306,21 @@ def parse_experiment(source: Source) -> Experiment:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{source.path}, line {line}: not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:  # a character that no text holds
+        raise ConfigError(f"{source.path}, line 1: not YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{source.path}, line 1: found {type(values).__name__}, expected keys and values")
     try:
-        return _adapter().validate_json(json.dumps(values, default=str), strict=True)
+        return _adapter().validate_json(json.dumps(_with_text_keys(values), default=str), strict=True)
     except ValidationError as error:
         raise ConfigError("\n".join(_problem(source, e) for e in _telling(error.errors()))) from None
+
+
+def _with_text_keys(value: Any) -> Any:
+    """YAML's keys may be dates and numbers; ours are words."""
+    if isinstance(value, dict):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    return [_with_text_keys(item) for item in value] if isinstance(value, list) else value
 
 
 @cache

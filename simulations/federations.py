@@ -108,11 +108,13 @@ def read_result(record: RunRecord, tested: tuple[str, ...]) -> FederationResult:
     """The last evaluation of every tested person, and the bytes of every phase."""
     answers: dict[str, dict[str, Any]] = {}
     traffic: dict[tuple[str, int], dict[str, int]] = {}
-    for event in record.events():
+    for line, event in enumerate(record.events()):
         if event["event"] == "evaluation" and event["split"] == "test":
             answers[event["subject"]] = event["accuracy"]
-        if "bytes_down" in event:  # a round that was repeated after a crash counts once
-            traffic[event["event"], event.get("round", 0)] = event
+        if (
+            "bytes_down" in event
+        ):  # a round repeated after a crash counts once; a pack's shards are never sent again
+            traffic[event["event"], event.get("round", -line)] = event
     if silent := sorted(set(tested) - set(answers)):
         raise AggregationError(
             f"{record.part}: no evaluation from {silent}; see {record.folder}/rounds.jsonl"

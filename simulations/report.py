@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,17 +19,23 @@ if TYPE_CHECKING:
 
     Results = Mapping[str, Mapping[str, Any]]
 
-# Row, what it is called, where its accuracies are, in the order of the table.
+# Row: what it is called, where its accuracies are; in the order of the table.
 ROWS = {
-    "lda": ("LDA on own data", "lda", "accuracy"),
+    "lda": ("LDA, own data", "lda", "accuracy"),
     "lda_log": ("LDA, log amplitudes", "lda_log", "accuracy"),
-    "local_only": ("student on own data", "local_only", "accuracy"),
-    "pooled": ("all pooled (not private)", "pooled", "accuracy"),
-    "federated": ("federated, no teacher", "federated", "accuracy"),
+    "local_only": ("student, own data", "local_only", "accuracy"),
+    "pooled": ("pooled (not private)", "pooled", "accuracy"),
+    "federated": ("federated", "federated", "accuracy"),
     "federated_distilled": ("federated + pack", "federated_distilled", "accuracy"),
-    "personalised_without_teacher": ("no teacher, personalised", "federated", "personalised"),
-    "personalised": ("+ pack, personalised", "federated_distilled", "personalised"),
+    "personalised_without_teacher": ("personalised", "federated", "personalised"),
+    "personalised": ("personalised + pack", "federated_distilled", "personalised"),
 }
+UNLABELLED_LDA = "LDA, others' data"
+LEGEND = (
+    "pooled: one student for everybody's data in one place. + pack: distilled from the teacher's knowledge pack. "
+    "personalised: the federation's student, fitted to each person. worst 10 %: mean of the worst tenth of the people."
+)
+WIDTH = 118  # where there is no terminal
 GAINS = {
     "shared": ("federated_distilled", "federated"),
     "personalised": ("personalised", "personalised_without_teacher"),
@@ -124,42 +131,53 @@ def _seconds(results: Results) -> dict[str, float]:
 
 
 def as_table(result: Mapping[str, Any]) -> str:
-    """The result as people read it."""
-    console = Console(file=io.StringIO(), width=118, highlight=False)
-    table = Table(title=f"{result['run']}: accuracy over {len(result['per_subject'])} tested people, %")
-    table.add_column("method")
-    for column in ("mean", "sd people", "sd seeds", "worst decile", "worst", "MB up", "MB down", "seconds"):
-        table.add_column(column, justify="right")
-    for row, (title, method, key) in ROWS.items():
-        if row in result["spread"]:
-            table.add_row(title, *_cells(result, row, method, key))
-    console.print(table)
+    """The result as people read it, as wide as their terminal."""
+    text = io.StringIO()
+    console = Console(file=text, width=shutil.get_terminal_size((WIDTH, 24)).columns, highlight=False)
+    console.print(f"{result['run']}: accuracy over {len(result['per_subject'])} tested people, %\n")
+    console.print(_table(result))
+    console.print(f"\n{LEGEND}\n")
     for name, gain in result["teacher_added"].items():
         console.print(_verdict(name, gain))
     console.print(
         f"{result['clients']} clients, {result['rounds']} rounds, student {result['student']} "
         f"({result['parameters']:,} parameters), {result['seconds']:.0f} s in all, "
-        f"at most {result['peak_mib']:.0f} MiB a process. Record: {result['run_dir']}"
+        f"at most {result['peak_mib']:.0f} MiB a process."
     )
-    file = console.file
-    return file.getvalue().rstrip() if isinstance(file, io.StringIO) else ""
+    console.print(f"Record: {result['run_dir']}", soft_wrap=True)  # a path is copied: no line breaks
+    return text.getvalue().rstrip()
 
 
-def _cells(result: Mapping[str, Any], row: str, method: str, key: str) -> list[str]:
+def _table(result: Mapping[str, Any]) -> Table:
+    """One row a method; numbers are never cut, at 80 columns neither."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("\nmethod")
+    several = any(len(spread["seeds"]) > 1 for spread in result["spread"].values())
+    seeds = ("sd of\nseeds",) if several else ()
+    for column in ("mean ± sd\nof people", *seeds, "worst\n10 %", "MB\nup", "MB\ndown", "CPU\ns"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("worst\nperson", overflow="fold")
+    for row, (title, method, key) in ROWS.items():
+        if row in result["spread"]:
+            others = row == "lda" and not result["labels"]
+            table.add_row(
+                UNLABELLED_LDA if others else title, *_cells(result, row, method, key, several=several)
+            )
+    return table
+
+
+def _cells(result: Mapping[str, Any], row: str, method: str, key: str, *, several: bool) -> list[str]:
     spread = result["spread"][row]
-    numbers = (
-        result["accuracy"][row],
-        spread["sd"],
-        spread["sd_seeds"],
-        spread["worst_decile"],
-        spread["worst"],
-    )
-    cells = [f"{100 * value:.1f}" for value in numbers]
-    cells[-1] += f" ({spread['worst_subject']})"
-    if method not in result["bytes"] or key == "personalised":
-        return [*cells, "", "", "" if key == "personalised" else f"{result['cpu_seconds'][method]:.0f}"]
-    traffic = [f"{result['bytes'][method][k] / 1e6:.1f}" for k in BYTES]
-    return [*cells, *traffic, f"{result['cpu_seconds'][method]:.0f}"]
+    cells = [f"{100 * result['accuracy'][row]:.1f} ± {100 * spread['sd']:.1f}"]
+    if several:
+        cells.append(f"{100 * spread['sd_seeds']:.1f}")
+    cells.append(f"{100 * spread['worst_decile']:.1f}")
+    if method in result["bytes"] and key != "personalised":  # the same rounds, so counted once
+        cells += [f"{result['bytes'][method][k] / 1e6:.1f}" for k in BYTES]
+    else:
+        cells += ["", ""]
+    cells.append("" if key == "personalised" else f"{result['cpu_seconds'][method]:.0f}")
+    return [*cells, f"{100 * spread['worst']:.1f} {spread['worst_subject']}"]
 
 
 def _verdict(name: str, gain: Mapping[str, Any]) -> str:

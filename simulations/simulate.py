@@ -91,6 +91,7 @@ def simulate(
         "engine": run.engine,
         "rounds": run.experiment.federation.rounds,
         "clients": sum("train" in node.roles for node in jobs[0].nodes()),
+        "labels": run.experiment.recordings.labels,
         "student": run.experiment.student,
         "parameters": sum(p.numel() for p in model.parameters()),
         **summary,
@@ -219,7 +220,7 @@ def resume(folder: Path) -> Run:
             methods=tuple(facts["methods"]),
             data_dir=None if facts["data_dir"] is None else Path(facts["data_dir"]),
         )
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:  # a ConfigError is a ValueError
         raise ConfigError(f"resume: {folder} holds no run that can be continued ({error!r})") from None
 
 
