@@ -36,9 +36,8 @@ def check_update(update: Update, shared: Weights, *, server_round: int, pack: st
         raise UpdateRejected(f"{who}: trained on pack {update.trained_on!r}, expected {pack!r}")
     if update.num_examples < 1:
         raise UpdateRejected(f"{who}: {update.num_examples} examples, expected at least 1")
-    if list(update.weights) != list(shared):
-        differing = sorted(set(update.weights) ^ set(shared))
-        raise UpdateRejected(f"{who}: other parameters than the shared student's: {differing or 'order'}")
+    if differing := sorted(update.weights.keys() ^ shared.keys()):
+        raise UpdateRejected(f"{who}: other parameters than the shared student's: {differing}")
     for name, expected in shared.items():
         _check_array(who, name, update.weights[name], expected)
 

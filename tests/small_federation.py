@@ -176,7 +176,7 @@ def answering(subject, answer, *, message_type="train"):
 
 def equal(first, second):
     """Whether two sets of weights are the same to the bit."""
-    return list(first) == list(second) and all(
-        a.tobytes() == b.tobytes() and a.shape == b.shape and a.dtype == b.dtype
-        for a, b in zip(first.values(), second.values(), strict=True)
+    return first.keys() == second.keys() and all(
+        (a.tobytes(), a.shape, a.dtype) == (second[name].tobytes(), second[name].shape, second[name].dtype)
+        for name, a in first.items()
     )

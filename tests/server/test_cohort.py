@@ -97,7 +97,7 @@ def test_a_person_who_introduces_themselves_twice_is_refused(tmp_path, dataset):
 
 def test_too_few_nodes_are_named(tmp_path, dataset):
     """After waiting, the error says how many came and how many were expected."""
-    with pytest.raises(AggregationError, match="found 5 within 0.05 s, expected 6"):
+    with pytest.raises(AggregationError, match=r"found 5 within 0\.05 s, expected 6"):
         introduce(tmp_path, dataset, min_nodes=6)
 
 
