@@ -22,7 +22,8 @@ def main() -> int:
 
 
 def _end_with_input() -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1024):  # unbuffered: a buffer's lock would be held at our own end
+        pass
     for pid in descendants(os.getpid()):  # the oldest first, so that nobody is started anew
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)  # nothing is lost: what they keep is written atomically
