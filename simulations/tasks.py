@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from server.run_record import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from simulations.job import Job
@@ -122,27 +122,32 @@ class _Steps:
     """Progress in steps: a round of a federation is one, a baseline is one."""
 
     def __init__(self, root: Path, tasks: list[Task], progress: Callable[[str, int, int], None]) -> None:
-        self.record, self.tasks, self.progress = root / "rounds.jsonl", tasks, progress
+        self._file, self._tasks, self._progress = root / "rounds.jsonl", tasks, progress
+        self._rounds = dict.fromkeys((task.name for task in tasks), 0)
+        self._read_bytes = 0
 
     def report(self, ended: str) -> None:
         """Say how far the run is."""
-        rounds = dict.fromkeys((task.name for task in self.tasks), 0)
-        for event in _lines(self.record):
-            if event.get("event") == "round" and event["part"] in rounds:
-                rounds[event["part"]] = max(rounds[event["part"]], event["round"])
+        self._read_on()
         total = done = 0
-        for task in self.tasks:
+        for task in self._tasks:
             of = task.job.experiment.federation.rounds if task.method.startswith("federated") else 1
             total += of
-            done += of if task.result_file.exists() else rounds[task.name]
-        self.progress(ended, done, total)
+            done += of if task.result_file.exists() else self._rounds[task.name]
+        self._progress(ended, done, total)
 
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Whole lines of a growing file."""
-    if path.exists():
-        for line in path.read_bytes().split(b"\n")[:-1]:
-            yield json.loads(line)
+    def _read_on(self) -> None:
+        """Take note of the lines that came since the last look; an unfinished one waits."""
+        if not self._file.exists():
+            return
+        with self._file.open("rb") as file:
+            file.seek(self._read_bytes)
+            whole = file.read().rpartition(b"\n")[0]
+        for line in whole.splitlines():
+            event = json.loads(line)
+            if event["event"] == "round" and event["part"] in self._rounds:
+                self._rounds[event["part"]] = max(self._rounds[event["part"]], event["round"])
+        self._read_bytes += len(whole) + 1 if whole else 0
 
 
 def _peak_mib() -> float:
