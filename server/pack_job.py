@@ -18,7 +18,7 @@ from protocols.signing import key_id, load_or_create_key, public_key_of
 from server.pack_builder import build_pack, pack_facts, segments_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from distillation.datasets import Dataset
@@ -140,7 +140,7 @@ def figures(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def figures_text(result: dict[str, Any]) -> str:
+def figures_text(result: Mapping[str, Any]) -> str:
     """The same for people."""
     held = "with windows" if result["includes_windows"] else "outputs alone, for who holds the set"
     kept = "; for this machine alone" if result["local_only"] else ""
