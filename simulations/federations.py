@@ -31,12 +31,14 @@ class FederationResult:
         personalised: accuracy of each tested person's own student.
         bytes_up: from all clients to the server.
         bytes_down: from the server to all clients.
+        failed_rounds: rounds that had too few usable replies, and so changed nothing.
     """
 
     accuracy: dict[str, float]
     personalised: dict[str, float]
     bytes_up: int
     bytes_down: int
+    failed_rounds: int
 
 
 def federated(job: Job) -> FederationResult:
@@ -53,7 +55,7 @@ def run_part(job: Job, method: str, *, pack: FoldPack | None) -> FederationResul
     """One federation, from its plan or its last checkpoint to the tested people's answers.
 
     Raises:
-        AggregationError: it ended without an answer from some tested person.
+        AggregationError: every round failed, or it ended without an answer from some tested person.
     """
     part = f"{job.fold.name}/{method}"
     record = RunRecord(job.root, part)
@@ -105,16 +107,25 @@ def start_engine(engine: str, num_nodes: int, run_config: dict[str, str], *, scr
 
 
 def read_result(record: RunRecord, tested: tuple[str, ...]) -> FederationResult:
-    """The last evaluation of every tested person, and the bytes of every phase."""
+    """The last evaluation of every tested person, and the bytes of every phase.
+
+    Raises:
+        AggregationError: no round changed anything, or somebody was not evaluated.
+    """
     answers: dict[str, dict[str, Any]] = {}
     traffic: dict[tuple[str, int], dict[str, int]] = {}
+    faults: dict[int, str] = {}
     for line, event in enumerate(record.events()):
         if event["event"] == "evaluation" and event["split"] == "test":
             answers[event["subject"]] = event["accuracy"]
-        if (
-            "bytes_down" in event
-        ):  # a round repeated after a crash counts once; a pack's shards are never sent again
+        if event["event"] == "fault":
+            faults[event["round"]] = event["reason"]
+        if "bytes_down" in event:
+            # A round that was repeated after a crash counts once; the shards of a pack are never sent twice.
             traffic[event["event"], event.get("round", -line)] = event
+    rounds = {number for kind, number in traffic if kind == "round"}
+    if rounds and rounds <= set(faults):
+        raise AggregationError(f"{record.part}: every round failed, the last with {faults[max(rounds)]}")
     if silent := sorted(set(tested) - set(answers)):
         raise AggregationError(
             f"{record.part}: no evaluation from {silent}; see {record.folder}/rounds.jsonl"
@@ -124,6 +135,7 @@ def read_result(record: RunRecord, tested: tuple[str, ...]) -> FederationResult:
         personalised={s: answers[s]["personalised"] for s in tested},
         bytes_up=sum(event.get("bytes_up", 0) for event in traffic.values()),
         bytes_down=sum(event["bytes_down"] for event in traffic.values()),
+        failed_rounds=len(faults),
     )
 
 

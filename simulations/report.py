@@ -93,6 +93,7 @@ def summarise(jobs: Sequence[Job], results: Results) -> dict[str, Any]:
             }
             for method in ("federated", "federated_distilled")
         },
+        "failed_rounds": sum(r.get("failed_rounds", 0) for r in results.values()),
         "cpu_seconds": _seconds(results),
         "peak_mib": max((r["peak_mib"] for r in results.values()), default=0.0),
     }
@@ -144,6 +145,8 @@ def as_table(result: Mapping[str, Any]) -> str:
         f"({result['parameters']:,} parameters), {result['seconds']:.0f} s in all, "
         f"at most {result['peak_mib']:.0f} MiB a process."
     )
+    if result["failed_rounds"]:
+        console.print(f"{result['failed_rounds']} rounds had too few usable replies; the record says why.")
     console.print(f"Record: {result['run_dir']}", soft_wrap=True)  # a path is copied: no line breaks
     return text.getvalue().rstrip()
 

@@ -161,6 +161,14 @@ def test_without_labels_the_lda_is_not_called_own():
     assert "own data" not in text
 
 
+def test_rounds_that_failed_are_not_passed_over():
+    good = federation({"a": 0.5}, {"a": 0.5})
+    assert "too few usable replies" not in shown(one_fold(federated=good | {"failed_rounds": 0}))
+    summary = one_fold(federated=good | {"failed_rounds": 3}, federated_distilled=good | {"failed_rounds": 1})
+    assert summary["failed_rounds"] == 4
+    assert "4 rounds had too few usable replies" in shown(summary)
+
+
 def test_the_path_of_the_record_is_never_broken(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     path = "/".join(["a-folder-of-runs"] * 10)
