@@ -302,7 +302,10 @@ def parse_experiment(source: Source) -> Experiment:
         ConfigError: naming file, line, key, what was found and what is allowed.
     """
     try:
-        values = yaml.safe_load(source.text)
+        values = _with_text_keys(yaml.safe_load(source.text))
+        _check_once(yaml.compose(source.text), source)
+    except RecursionError:
+        raise ConfigError(f"{source.path}, line 1: not an experiment: it contains itself") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{source.path}, line {line}: not YAML: {error.problem}") from None
@@ -311,7 +314,7 @@ def parse_experiment(source: Source) -> Experiment:
     if not isinstance(values, dict):
         raise ConfigError(f"{source.path}, line 1: found {type(values).__name__}, expected keys and values")
     try:
-        return _adapter().validate_json(json.dumps(_with_text_keys(values), default=str), strict=True)
+        return _adapter().validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise ConfigError("\n".join(_problem(source, e) for e in _telling(error.errors()))) from None
 
@@ -321,6 +324,18 @@ def _with_text_keys(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _with_text_keys(item) for key, item in value.items()}
     return [_with_text_keys(item) for item in value] if isinstance(value, list) else value
+
+
+def _check_once(node: yaml.Node | None, source: Source, *key: str) -> None:
+    """YAML takes the last of equal keys without a word; nobody means that."""
+    names: set[str] = set()
+    for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        path = (*key, str(name.value))
+        if path[-1] in names:
+            where = f"{source.path}, line {name.start_mark.line + 1}: {'.'.join(path)}"
+            raise ConfigError(f"{where}: found twice, allowed is once")
+        names.add(path[-1])
+        _check_once(value, source, *path)
 
 
 @cache

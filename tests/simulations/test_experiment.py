@@ -112,6 +112,31 @@ def test_testing_on_what_calibrates_is_refused():
     assert "calibration does not take" in message
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("  rounds: 2\n", "  rounds: 2\n  rounds: 5\n", "federation.rounds"),
+        ("baselines:", "people: {}\nbaselines:", "people"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_at_its_second_line(old, new, key):
+    text = GOOD.replace(old, new)
+    line = [
+        n for n, words in enumerate(text.splitlines(), 1) if words.strip().startswith(key.split(".")[-1])
+    ][-1]
+    assert refusal(text) == f"my.yaml, line {line}: {key}: found twice, allowed is once"
+
+
+def test_what_contains_itself_is_refused():
+    assert "contains itself" in refusal("name: x\ndata: &a {dataset: x, gestures: *a}\n")
+
+
+def test_anchors_may_save_typing():
+    text = GOOD.replace("teacher: {train: {", "teacher: {train: &t {") + "student: convonly\n"
+    text = text.replace("pooled: {steps: 3, batch_size: 8}", "pooled: *t")
+    assert parse_experiment(Source("my.yaml", text)).baselines.pooled.steps == 3
+
+
 def test_every_wrong_word_is_named_at_once():
     text = GOOD.replace("rounds: 2", "rounds: x").replace("labels: true", "labels: maybe")
     message = refusal(text)
