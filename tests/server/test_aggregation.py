@@ -1,10 +1,11 @@
 """Aggregation: what may be averaged, and that the average is the paper's, whoever answers first."""
 
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocols.errors import AggregationError, UpdateRejected
@@ -41,6 +42,8 @@ def test_the_mean_is_weighted_by_examples():
 FLOATS32 = st.floats(-1e6, 1e6, width=32)
 
 
+@example([(1, [1e6, 1.0, 0.1]), (1, [1e-12, 1e-17, 0.2]), (1, [-1e6, -1.0, 0.3])], Random(1))
+@example([(1, [1e6, 1.0, 0.1]), (1, [1e-12, 1e-17, 0.2]), (1, [-1e6, -1.0, 0.3])], Random(3))
 @given(
     st.lists(
         st.tuples(st.integers(1, 1000), st.lists(FLOATS32, min_size=3, max_size=3)), min_size=1, max_size=6
@@ -50,7 +53,7 @@ FLOATS32 = st.floats(-1e6, 1e6, width=32)
 def test_the_order_of_updates_does_not_matter_to_the_bit(people, random):
     """Replies come in any order; the sum is taken in order of subject."""
     updates = [
-        update(subject=f"s{i}", num_examples=n, weights={"w": np.array(w, np.float32)})
+        update(subject=f"s{i}", num_examples=n, weights={"w": np.array(w, np.float64)})
         for i, (n, w) in enumerate(people)
     ]
     shuffled = random.sample(updates, len(updates))
