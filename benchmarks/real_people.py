@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simulations.experiment import read_experiment
+from simulations.experiment_file import read_experiment
 from simulations.simulate import Run, resume, simulate
 
 

@@ -6,11 +6,15 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from protocols.errors import ConfigError
-from simulations.experiment import Experiment, Source, parse_experiment, read_experiment
+from simulations.experiment_file import Source, parse_experiment, read_experiment
 from simulations.simulate import Run, resume
 from simulations.tasks import METHODS
+
+if TYPE_CHECKING:
+    from simulations.experiment import Experiment
 
 # What `--data` alone runs, for any EMG set: half of the people teach, the others take part with their calibration
 # recordings (simulations/folds.py says which) and are tested on the rest; then the halves are swapped.

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from distillation.datasets import Dataset
-    from simulations.experiment import Experiment, Source
+    from simulations.experiment import Experiment
+    from simulations.experiment_file import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from distillation.spec import SignalSpec, require
 from distillation.teach import new_model
 from protocols.errors import ConfigError, DataError
 from server.run_record import write_atomically
-from simulations.experiment import Experiment, Source
+from simulations.experiment import Experiment
+from simulations.experiment_file import Source
 from simulations.folds import choose_recordings, make_folds
 from simulations.job import Job
 from simulations.report import summarise

@@ -7,7 +7,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from simulations.experiment import Experiment, ready_experiments
+from simulations.experiment import Experiment
+from simulations.experiment_file import ready_experiments
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,13 +8,8 @@ import pytest
 from tiny import tiny
 
 from protocols.errors import ConfigError
-from simulations.experiment import (
-    Experiment,
-    Source,
-    parse_experiment,
-    read_experiment,
-    ready_experiments,
-)
+from simulations.experiment import Experiment
+from simulations.experiment_file import Source, parse_experiment, read_experiment, ready_experiments
 
 GOOD = tiny("some/folder")
 LINES = GOOD.splitlines()

@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from client.node import NodeSpec
 from distillation.splits import Selection
 from protocols.errors import ConfigError
-from simulations.experiment import (
-    DataSpec,
-    Experiment,
-    PeopleSpec,
-    RecordingsSpec,
-    SelectionSpec,
-    Source,
-)
+from simulations.experiment import DataSpec, Experiment, PeopleSpec, RecordingsSpec, SelectionSpec
+from simulations.experiment_file import Source
 from simulations.folds import choose_recordings, make_folds
 from simulations.job import Job
 
