@@ -23,9 +23,9 @@ def offered(node: NodeSpec, signed: SignedManifest, signal: SignalSpec) -> tuple
         DataError: it is not signed by the key that this node trusts.
     """
     store = pack_store(node)
-    manifest = store.accept(signed)
-    fits(manifest, pack_task(signal))
-    return tuple(store.missing(manifest))
+    if node.trusted_key:  # what does not fit leaves no trace in the store
+        fits(signed.verify(node.trusted_key), pack_task(signal))
+    return tuple(store.missing(store.accept(signed)))
 
 
 def pack_task(signal: SignalSpec) -> PackTask:

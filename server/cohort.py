@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flwr.app import Message, MessageType
 
-from protocols.errors import AggregationError, ConfigError
+from protocols.errors import AggregationError, ConfigError, MessageError, VersionMismatch
 from protocols.records import Introduction, count_bytes
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from flwr.app import RecordDict
     from flwr.serverapp import Grid
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.5  # how often a starting federation looks for new nodes
 
@@ -62,6 +65,13 @@ def match_replies(asked: list[Message], replies: Iterable[Message]) -> list[Repl
     ]
 
 
+def content_of(reply: Reply) -> RecordDict:
+    """What a node answered; MessageError with the reason where there is nothing."""
+    if reply.content is None:
+        raise MessageError(reply.fault)
+    return reply.content
+
+
 def _reply(node_id: int, answer: Message | None) -> Reply:
     if answer is None:
         return Reply(node_id, None, "no reply before the deadline")
@@ -78,15 +88,21 @@ def gather(grid: Grid, hello: RecordDict, *, min_nodes: int, wait_s: float) -> l
 
     Raises:
         ConfigError: two nodes claim to be the same person.
-        AggregationError: fewer than `min_nodes` within `wait_s`, or a node that cannot say who it is.
+        AggregationError: fewer than `min_nodes` came, or could introduce themselves, within `wait_s`.
     """
     node_ids = _wait_for_nodes(grid, min_nodes, wait_s)
     asked = [Message(hello, node_id, MessageType.QUERY) for node_id in node_ids]
-    members = []
+    members, faults = [], []
     for reply in match_replies(asked, grid.send_and_receive(asked, timeout=wait_s)):
-        if reply.content is None:
-            raise AggregationError(f"node {reply.node_id} could not introduce itself: {reply.fault}")
-        members.append(Member(reply.node_id, Introduction.from_record(reply.content)))
+        try:
+            members.append(Member(reply.node_id, Introduction.from_record(content_of(reply))))
+        except (MessageError, VersionMismatch) as error:
+            faults.append(f"node {reply.node_id} could not introduce itself: {error}")
+            log.warning(faults[-1])
+    if len(members) < min_nodes:
+        raise AggregationError(
+            "; ".join([f"nodes: {len(members)} of at least {min_nodes} take part", *faults])
+        )
     members.sort(key=lambda member: member.subject)
     subjects = [member.subject for member in members]
     if doubles := sorted({s for s in subjects if subjects.count(s) > 1}):

@@ -13,15 +13,14 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
-from protocols.errors import MessageError, VersionMismatch
+from protocols.errors import MessageError, UpdateRejected, VersionMismatch
 from protocols.records import Evaluation, Task, Update, count_bytes, weights_from_record, weights_to_record
 from server.aggregation import check_update, weighted_mean
-from server.cohort import match_replies
+from server.cohort import content_of, match_replies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flwr.app import RecordDict
     from flwr.serverapp import Grid
 
     from protocols.records import Weights
@@ -156,9 +155,10 @@ class FederatedDistillation(Strategy):
         """The update of a reply, or None with the reason on record."""
         subject = self._member(reply).subject
         try:
-            update = Update.from_record(_content(reply))
+            update = Update.from_record(content_of(reply))
             check_update(update, self._shared, server_round=server_round, pack=self._asked_pack)
             _check_sender(update.subject, subject)
+            _check_examples(update, self._member(reply))
         except (MessageError, VersionMismatch) as error:
             self.record.append("client", round=server_round, subject=subject, rejected=str(error))
             return None
@@ -175,7 +175,7 @@ class FederatedDistillation(Strategy):
     def _evaluation(self, reply: Reply, server_round: int) -> Evaluation | None:
         subject = self._member(reply).subject
         try:
-            evaluation = Evaluation.from_record(_content(reply))
+            evaluation = Evaluation.from_record(content_of(reply))
             _check_sender(evaluation.subject, subject)
             _check_round(evaluation, server_round)
         except (MessageError, VersionMismatch) as error:
@@ -187,15 +187,16 @@ class FederatedDistillation(Strategy):
         return next(m for m in self.members if m.node_id == reply.node_id)
 
 
-def _content(reply: Reply) -> RecordDict:
-    if reply.content is None:
-        raise MessageError(reply.fault)
-    return reply.content
-
-
 def _check_sender(claimed: str, subject: str) -> None:
     if claimed != subject:
         raise MessageError(f"{subject}: answered as {claimed!r}")
+
+
+def _check_examples(update: Update, member: Member) -> None:
+    """A client's weight in the average is what it introduced itself with, at most."""
+    introduced = member.introduction.num_examples
+    if update.num_examples > introduced:
+        raise UpdateRejected(f"{update.subject}: {update.num_examples} examples, introduced {introduced}")
 
 
 def _check_round(evaluation: Evaluation, server_round: int) -> None:

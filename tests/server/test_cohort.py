@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from small_federation import SIGNAL, answering, make_grid, make_nodes
 
 from client.app import app
-from protocols.errors import AggregationError, ConfigError, MessageError
+from protocols.errors import AggregationError, ConfigError
 from protocols.records import Hello, Introduction, Update, count_bytes
 from server.cohort import gather, match_replies
 from simulations.engine import InProcessGrid
@@ -120,5 +120,16 @@ def test_an_answer_that_is_no_introduction_is_refused(tmp_path, dataset):
     def strange(message, context):
         return Message(Update("s2", 1, 1, {}).to_record(), reply_to=message)
 
-    with pytest.raises(MessageError, match="'update', expected a 'introduction'"):
+    with pytest.raises(AggregationError, match="'update', expected a 'introduction'"):
         introduce(tmp_path, dataset, client=answering("s2", strange, message_type="query"))
+
+
+def test_the_others_go_on_without_a_node_that_cannot_introduce_itself(tmp_path, dataset):
+    """As long as there are as many as the plan asks for."""
+
+    def broken(message, context):
+        raise OSError("the card is gone")
+
+    client = answering("s2", broken, message_type="query")
+    members = introduce(tmp_path, dataset, client=client, min_nodes=4)
+    assert [m.subject for m in members] == ["s0", "s1", "s3", "s4"]
