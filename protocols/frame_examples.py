@@ -121,7 +121,7 @@ def damage(stream: bytes, rate: float, rng: np.random.Generator) -> tuple[bytes,
     """
     sent = np.frombuffer(stream, np.uint8)
     hit = np.flatnonzero(rng.random(len(sent)) < rate)
-    fate = rng.choice(6, size=len(hit), p=[0.4, 0.2, 0.15, 0.15, 0.09, 0.01])
+    fate = rng.choice(6, size=len(hit), p=[0.4, 0.2, 0.15, 0.15, 0.098, 0.002])
     received = _altered(sent, hit[fate == 0], hit[fate == 1], rng)
     copies = _copies(sent, hit[fate == 2], hit[fate == 5], rate, rng)  # (len(sent),) how often a byte arrives
     inserted = np.zeros(len(sent), bool)

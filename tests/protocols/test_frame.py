@@ -1,6 +1,7 @@
 """Frames survive any line: what arrives undamaged is decoded, everything else is counted, nothing is made up."""
 
 import json
+import re
 import subprocess
 import sys
 import zlib
@@ -34,6 +35,7 @@ from protocols.frame import (
 )
 from protocols.frame_codec import MAX_STUFFED_BYTES
 from protocols.frame_examples import damage
+from protocols.frame_layouts import LAYOUTS, REST, TEXT, WORDS
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/frames.json").read_text())
 TYPES = {frame.kind: frame for frame in (Hello, Samples, Status, Command, Acknowledge, Marker)}
@@ -157,6 +159,19 @@ def test_golden_frames_of_newer_versions(vector):
         return
     with pytest.raises(VersionMismatch, match=r"\b2\b.*this side.*\b1\b"):
         common_version(decode_payload(payload))
+
+
+def test_the_documented_layouts_are_the_real_ones():
+    """Field for field, the table of `docs/frame.md` is the one that drives reader and writer."""
+    words = {"B": "u8", "?": "u8", "H": "u16", "I": "u32", "Q": "u64", "d": "f64"}
+    table = (Path(__file__).parents[2] / "docs/frame.md").read_text()
+    for kind, layout in LAYOUTS.items():
+        (body,) = re.findall(rf"^\| {int(kind)} {Kind(kind).name.lower()} \| (.*) \|$", table, re.MULTILINE)
+        tails = [{TEXT: "text", WORDS: "words"}[tail] for tail in layout.tails if tail is not REST]
+        assert (
+            re.findall(r"\b(?:[uf]\d+|text|words)\b", body)
+            == [words[code] for code in layout.numbers] + tails
+        )
 
 
 def test_golden_vectors_hold_every_kind_and_format():
