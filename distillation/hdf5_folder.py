@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distillation.dataset_meta import DatasetMeta
+from distillation.dataset_meta import DatasetMeta, checked_meta
 from distillation.meta_layout import Header, read_header
 from distillation.partitions import Partition, read_partitions
 from distillation.recording import read_recording
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from distillation.recording import Recording
@@ -29,12 +29,17 @@ class Skipped:
 
 
 def headers(folder: Path) -> tuple[dict[Path, Header], tuple[Skipped, ...]]:
-    """What each recording in the folder says of itself, by name; and those that cannot be read."""
+    """What each recording in the folder says of itself, by name; and those that cannot be used.
+
+    A subject that is no plain file stem, a rate of nan and the like cost that file, not the folder.
+    """
     found: dict[Path, Header] = {}
     skipped: list[Skipped] = []
     for path in sorted(folder.glob(PATTERN)):
         try:
-            found[path] = read_header(path)
+            header = read_header(path)
+            _meta(path, [header])
+            found[path] = header
         except DataError as error:
             skipped.append(Skipped(path, str(error)))
     return found, tuple(skipped)
@@ -53,18 +58,24 @@ def describe(folder: Path) -> DatasetMeta:
     kinds = {(h.channels, h.sample_rate_hz, h.units) for h in found.values()}
     if len(kinds) > 1:
         raise DataError(f"{folder}: recordings differ in (channels, rate, units): {sorted(kinds)}")
-    (channels, rate_hz, units) = kinds.pop()
-    return DatasetMeta(
-        name=folder.name,
-        subjects=tuple(dict.fromkeys(h.subject for h in found.values())),
-        label_names=tuple(sorted({name for h in found.values() for name in h.gestures})),
-        channels=channels,
-        sample_rate_hz=rate_hz,
-        n_sessions=len({h.session for h in found.values()}),
-        units=units,
-        license=" and ".join(sorted({h.license for h in found.values()} - {""})),
-        layout="meta-hdf5",
-    )
+    return _meta(folder, found.values())
+
+
+def _meta(path: Path, found: Collection[Header]) -> DatasetMeta:
+    """The meta of recordings of one kind; DataError names `path` and what is wrong."""
+    first = next(iter(found))
+    keys = {
+        "name": path.name,
+        "subjects": tuple(dict.fromkeys(h.subject for h in found)),
+        "label_names": tuple(sorted({name for h in found for name in h.gestures})),
+        "channels": first.channels,
+        "sample_rate_hz": first.sample_rate_hz,
+        "n_sessions": len({h.session for h in found}),
+        "units": first.units,
+        "license": " and ".join(sorted({h.license for h in found} - {""})),
+        "layout": "meta-hdf5",
+    }
+    return checked_meta(path, keys)
 
 
 def files(folder: Path, _meta: DatasetMeta, subject: str) -> tuple[Path, ...]:

@@ -5,6 +5,7 @@ Read with h5py alone: PyTables would unpickle attributes of a file that may come
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,13 +29,27 @@ if TYPE_CHECKING:
     from distillation.recording import TimeArray
 
 FILE_NAME = re.compile(r"discrete_gestures_user_(?P<user>\d+)_dataset_(?P<dataset>\d+)")
-HOLD = re.compile(r"hold:(?P<gesture>.+):(?P<repetition>-?\d+)", re.DOTALL)
+HOLD = re.compile(r"hold:(?P<gesture>.+):(?P<repetition>-?\d{1,18})", re.DOTALL)  # 18 digits fit int64
 
 # A file without our attributes is one of Meta's: what its publication says of all of them.
 META_RATE_HZ = 2000.0
 META_UNITS = "normalised"
 META_LICENSE = "CC-BY-NC-4.0"
 META_TASK = "discrete_gestures"
+
+MAX_SESSION = 2**53  # whole numbers up to here survive being read as float64
+
+# What h5py and NumPy raise for bytes that are not what they expect, or that promise more than memory holds.
+_BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 _RATE_SAMPLES = 4096  # two seconds tell the rate; a whole recording takes a second to read
 _ROWS_AT_ONCE = 1 << 16  # written in pieces: 5.5 M samples of 16 channels would be copied whole otherwise
@@ -79,12 +94,12 @@ def read_header(path: Path) -> Header:
         data = _data(file)
         held = {hold.gesture for hold in _stages(file)[1]}
         return Header(
-            subject=str(_attribute(data, "subject", subject_of(path))),
-            session=int(_attribute(data, "session", 0)),
+            subject=_text(data, "subject", subject_of(path)),
+            session=_session(data),
             channels=data.dtype["emg"].shape[0],
             sample_rate_hz=_rate(data),
-            units=str(_attribute(data, "units", META_UNITS)),
-            license=str(_attribute(data, "license", META_LICENSE)),
+            units=_text(data, "units", META_UNITS),
+            license=_text(data, "license", META_LICENSE),
             gestures=frozenset(held or {name for name, _ in _prompts(file)}),
         )
 
@@ -97,8 +112,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             yield file
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: is no readable HDF5 recording ({error})") from error
+    except _BROKEN as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path}: is no readable HDF5 recording ({reason})") from error
 
 
 def _data(file: h5py.File) -> h5py.Dataset:
@@ -108,6 +124,9 @@ def _data(file: h5py.File) -> h5py.Dataset:
     emg = data.dtype["emg"]
     if emg.base.kind != "f" or len(emg.shape) != 1 or data.ndim != 1:
         raise DataError(f"expected emg as float32 (T, C), found {emg} in {data.shape}")
+    time = data.dtype["time"]
+    if time.kind != "f" or len(data) == 0:
+        raise DataError(f"expected time as float64 (T,) with samples, found {time} in {data.shape}")
     return data
 
 
@@ -120,15 +139,15 @@ def _recording(path: Path, file: h5py.File) -> Recording:
         emg=_emg(data),
         time_s=time_s,
         sample_rate_hz=rate_hz,
-        subject=str(_attribute(data, "subject", subject_of(path))),
-        session=int(_attribute(data, "session", 0)),
+        subject=_text(data, "subject", subject_of(path)),
+        session=_session(data),
         prompts=_prompts(file),
         holds=holds,
         gaps=_gaps(data, time_s, rate_hz),
-        units=str(_attribute(data, "units", META_UNITS)),
-        board=str(_attribute(data, "board", "")),
-        license=str(_attribute(data, "license", META_LICENSE)),
-        task=str(_attribute(data, "task", META_TASK)),
+        units=_text(data, "units", META_UNITS),
+        board=_text(data, "board", ""),
+        license=_text(data, "license", META_LICENSE),
+        task=_text(data, "task", META_TASK),
         stages=stages,
     )
 
@@ -146,8 +165,6 @@ def _emg(data: h5py.Dataset) -> NDArray[np.float32]:
 
 def _time(data: h5py.Dataset) -> TimeArray:
     time_s: NDArray[Any] = data["time"]
-    if time_s.dtype.kind != "f" or time_s.ndim != 1 or len(time_s) == 0:
-        raise DataError(f"expected time as float64 (T,) with samples, found {time_s.dtype} {time_s.shape}")
     if not np.isfinite(time_s).all() or (np.diff(time_s) < 0).any():
         raise DataError("expected time to be finite and never to run backwards")
     return time_s.astype(np.float64, copy=False)
@@ -156,7 +173,7 @@ def _time(data: h5py.Dataset) -> TimeArray:
 def _rate(data: h5py.Dataset) -> float:
     """The nominal rate; 2 kHz where the file does not name it, unless its clock clearly says otherwise."""
     if "sample_rate_hz" in data.attrs:
-        return float(_attribute(data, "sample_rate_hz", META_RATE_HZ))
+        return _number(data, "sample_rate_hz", META_RATE_HZ)
     steps = np.diff(data.fields("time")[:_RATE_SAMPLES])
     steps = steps[steps > 0]
     if not len(steps):
@@ -165,23 +182,38 @@ def _rate(data: h5py.Dataset) -> float:
     return META_RATE_HZ if abs(measured / META_RATE_HZ - 1) < 0.05 else round(measured, 3)
 
 
-def _attribute(data: h5py.Dataset, key: str, default: str | float) -> str | float:
+def _text(data: h5py.Dataset, key: str, default: str) -> str:
     value = data.attrs.get(key, default)
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
+    if not isinstance(value, str | int | np.integer):  # people are often mere numbers
+        raise DataError(f"expected the attribute {key} as text, found {value!r:.80}")
+    return str(value)
+
+
+def _number(data: h5py.Dataset, key: str, default: float) -> float:
+    value = data.attrs.get(key, default)
     if isinstance(value, np.generic):
         value = value.item()
-    if not isinstance(value, str | int | float):
-        raise DataError(
-            f"expected the attribute {key} as {type(default).__name__}, found {type(value).__name__}"
-        )
-    return value
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise DataError(f"expected the attribute {key} as a finite number, found {value!r:.80}")
+    return float(value)
+
+
+def _session(data: h5py.Dataset) -> int:
+    session = _number(data, "session", 0)
+    if not session.is_integer() or abs(session) > MAX_SESSION:
+        raise DataError(f"expected the attribute session as a whole number, found {session!r}")
+    return int(session)
 
 
 def _gaps(data: h5py.Dataset, time_s: TimeArray, rate_hz: float) -> tuple[Gap, ...]:
     if "gaps" not in data.attrs:
         return find_gaps(time_s, rate_hz)
-    rows = np.asarray(data.attrs["gaps"], dtype=np.float64).reshape(-1, 2)
+    found = np.asarray(data.attrs["gaps"])
+    if found.dtype.kind not in "iuf" or found.size % 2 or not np.isfinite(found).all():
+        raise DataError(f"expected the attribute gaps as finite numbers (n, 2), found {found!r:.80}")
+    rows = found.astype(np.float64).reshape(-1, 2)
     return tuple(Gap(float(start), float(end)) for start, end in rows)
 
 

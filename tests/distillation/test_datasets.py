@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 
+import h5py
 import numpy as np
 import pytest
 
 from distillation.datasets import Dataset, data_root, find_datasets, open_dataset, skipped_folders
+from distillation.faults import check
 from distillation.partitions import Partition, write_partitions
 from distillation.recording import Hold, Recording, write_recording
 from protocols.errors import ConfigError, DataError
@@ -266,6 +269,41 @@ def test_recordings_of_different_kinds_make_no_dataset(tmp_path):
     write_recording(Recording(other.emg[:, :2], other.time_s, 100, "bob"), tmp_path / "b.hdf5")
     with pytest.raises(DataError, match="differ in"):
         open_dataset(tmp_path)
+
+
+UNUSABLE = {
+    "a subject outside the folder": ({"subject": "../../evil"}, "evil"),
+    "nobody": ({"subject": ""}, "subjects"),
+    "a rate of nan": ({"sample_rate_hz": np.nan}, "sample_rate_hz .*found nan"),
+    "a rate of zero": ({"sample_rate_hz": 0.0}, "sample_rate_hz.*found 0.0"),
+    "an endless session": ({"session": np.inf}, "session .*found inf"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_an_unusable_recording_costs_its_file_not_the_folder(tmp_path, kind):
+    attributes, message = UNUSABLE[kind]
+    write_recording(held("ada"), tmp_path / "a.hdf5")
+    write_recording(held("bob"), tmp_path / "b.hdf5")
+    with h5py.File(tmp_path / "b.hdf5", "r+") as file:
+        file["data"].attrs.update(attributes)
+    dataset = open_dataset(tmp_path)
+    assert dataset.subjects == ("ada",)
+    assert len(dataset.recordings("ada")) == 2
+    (fault,) = [fault for fault in check(dataset) if fault.kind == "broken"]
+    assert fault.subject == "b.hdf5"
+    assert re.search(message, fault.detail)
+
+    (tmp_path / "a.hdf5").unlink()
+    with pytest.raises(DataError, match=rf"no readable recording: .*b\.hdf5: .*{message}"):
+        open_dataset(tmp_path)
+
+
+def test_a_gesture_without_a_name_costs_its_file(tmp_path):
+    write_recording(held("ada"), tmp_path / "a.hdf5")
+    whole = held("bob", gestures=())
+    write_recording(Recording(whole.emg, whole.time_s, 100, "bob", prompts=(("", 0.5),)), tmp_path / "b.hdf5")
+    assert open_dataset(tmp_path).subjects == ("ada",)
 
 
 def test_a_split_csv_names_the_samples_of_each_part(tmp_path):

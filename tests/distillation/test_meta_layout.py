@@ -161,6 +161,29 @@ def damage_emg_shape(file):
     file["data"] = np.zeros(3, dtype=[("emg", "<f4"), ("time", "<f8")])
 
 
+def damage_time_texts(file):
+    del file["data"]
+    file["data"] = np.zeros(3, dtype=[("emg", "<f4", (16,)), ("time", "S8")])
+
+
+def damage_no_samples(file):
+    del file["data"]
+    file["data"] = np.zeros(0, dtype=[("emg", "<f4", (16,)), ("time", "<f8")])
+
+
+def damage_more_samples_than_any_memory(file):
+    del file["data"]
+    row = np.dtype([("emg", "<f4", (16,)), ("time", "<f8")])
+    file.create_dataset("data", shape=(1 << 52,), chunks=(1024,), dtype=row)
+
+
+def damage_attribute(**attributes):
+    def damage(file):
+        file["data"].attrs.update(attributes)
+
+    return damage
+
+
 def damage_prompts_column(file):
     file["prompts/block1_items"][...] = np.array([b"when"])
 
@@ -178,6 +201,17 @@ def damage_prompts_group(file):
         (damage_time_nan, "finite"),
         (damage_fields, "fields emg and time"),
         (damage_emg_shape, r"expected emg as float32 \(T, C\)"),
+        (damage_time_texts, r"expected time as float64 \(T,\) with samples, found \|S8"),
+        (damage_no_samples, r"expected time as float64 \(T,\) with samples, found float64 in \(0,\)"),
+        (damage_more_samples_than_any_memory, "is no readable HDF5 recording"),
+        (damage_attribute(session=np.inf), "attribute session as a finite number, found inf"),
+        (damage_attribute(session="first"), "attribute session as a finite number, found 'first'"),
+        (damage_attribute(session=1e300), r"attribute session as a whole number, found 1e\+300"),
+        (damage_attribute(sample_rate_hz=np.nan), "attribute sample_rate_hz as a finite number, found nan"),
+        (damage_attribute(sample_rate_hz="fast"), "attribute sample_rate_hz as a finite number"),
+        (damage_attribute(subject=np.zeros(3)), "attribute subject as text"),
+        (damage_attribute(gaps="none"), r"attribute gaps as finite numbers \(n, 2\), found"),
+        (damage_attribute(gaps=np.zeros(3)), r"attribute gaps as finite numbers \(n, 2\), found"),
         (damage_prompts_column, "prompts: expected a column 'time'"),
         (damage_prompts_group, "prompts: is no pandas frame"),
     ],
@@ -187,3 +221,18 @@ def test_a_foreign_file_is_refused_with_what_was_expected(unpacked, damage, mess
         damage(file)
     with pytest.raises(DataError, match=rf"numpy2\.hdf5: .*{message}"):
         read_recording(unpacked / NEW)
+
+
+@pytest.mark.parametrize("damage", [damage_time_texts, damage_no_samples, damage_attribute(session=np.inf)])
+def test_the_header_of_such_a_file_is_refused_as_well(unpacked, damage):
+    with h5py.File(unpacked / NEW, "r+") as file:
+        damage(file)
+    with pytest.raises(DataError, match=r"numpy2\.hdf5: expected"):
+        read_header(unpacked / NEW)
+
+
+def test_a_person_may_be_a_number(unpacked):
+    with h5py.File(unpacked / NEW, "r+") as file:
+        file["data"].attrs.update(subject=12, session=3)
+    header = read_header(unpacked / NEW)
+    assert (header.subject, header.session) == ("12", 3)
