@@ -52,6 +52,8 @@ class NodeSpec:
     trusted_key: str = ""
 
     def __post_init__(self) -> None:
+        if not self.labelled and self.train and self.calibration and self.train.overlaps(self.calibration):
+            raise ConfigError(f"{self.subject}: unlabelled calibration recordings cannot be trained on")
         if self.test is None:
             return
         for name, used in (("train", self.train), ("calibration", self.calibration)):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from protocols.manifest import SignedManifest
 
 VERSION = 1
+MAX_EXAMPLES = 10_000_000  # two weeks of windows, day and night; a larger weight is no person's
 Weights = dict[str, "NDArray[np.generic]"]
 
 
@@ -90,6 +91,13 @@ def _weights(content: RecordDict, kind: str) -> Weights:
     return weights_from_record(record)
 
 
+def _examples(value: Any) -> int:
+    """A number of windows that one person can have; ValueError otherwise."""
+    if not isinstance(value, int) or abs(value) > MAX_EXAMPLES:
+        raise ValueError(f"num_examples is {str(value)[:20]}, expected at most {MAX_EXAMPLES}")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """Asks a node who it is and what it can do.
@@ -148,7 +156,7 @@ class Introduction:
             return cls(
                 subject=str(facts["subject"]),
                 roles=tuple(facts["roles"]),
-                num_examples=int(facts["num_examples"]),
+                num_examples=_examples(facts["num_examples"]),
                 missing_shards=tuple(facts["missing_shards"]),
             )
 
@@ -230,7 +238,7 @@ class Update:
             return cls(
                 subject=str(facts["subject"]),
                 round=int(facts["round"]),
-                num_examples=int(facts["num_examples"]),
+                num_examples=_examples(facts["num_examples"]),
                 trained_on=str(facts["trained_on"]),
                 weights=weights,
                 metrics=_figures(content.metric_records["metrics"]),
@@ -268,7 +276,7 @@ class Evaluation:
             return cls(
                 subject=str(facts["subject"]),
                 round=int(facts["round"]),
-                num_examples=int(facts["num_examples"]),
+                num_examples=_examples(facts["num_examples"]),
                 confusion={str(name): _counts(rows) for name, rows in facts["confusion"].items()},
                 metrics=_figures(facts["metrics"]),
             )

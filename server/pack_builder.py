@@ -144,7 +144,13 @@ def segments_of(dataset: Dataset, subjects: Iterable[str], signal: SignalSpec) -
     )
     for subject in subjects:
         trials = prepare(dataset.recordings(subject), signal)
-        yield from person_segments(trials, own_scale(trials), subject=subject, recorded=recorded)
+        unit = recorded if recorded is not None and _are_codes(trials, recorded) else None
+        yield from person_segments(trials, own_scale(trials), subject=subject, recorded=unit)
+
+
+def _are_codes(trials: Trials, unit: np.float32) -> bool:
+    """Whether every sample is a whole number of units: a set may as well hold floats that never were codes."""
+    return all(np.abs(emg / unit - np.rint(emg / unit)).max(initial=0) < 0.01 for emg in trials.emg)
 
 
 def person_segments(

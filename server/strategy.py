@@ -75,7 +75,7 @@ class FederatedDistillation(Strategy):
         """The evaluation task: for validation people in each round, for tested ones after the last."""
         del config, grid
         self._shared = weights_from_record(arrays)
-        last = server_round == self.plan.rounds.rounds
+        last = self._is_last(server_round)
         settings = {"fit": self.plan.personalise.to_json(), "personalise": last}
         task = self._task("evaluate", server_round, settings)
         asked = [m for m in self.members if m.plays("validate") or (last and m.plays("test"))]
@@ -178,10 +178,30 @@ class FederatedDistillation(Strategy):
             evaluation = Evaluation.from_record(content_of(reply))
             _check_sender(evaluation.subject, subject)
             _check_round(evaluation, server_round)
+            self._check_counts(evaluation)
         except (MessageError, VersionMismatch) as error:
             self.record.append("client", round=server_round, subject=subject, rejected=str(error))
             return None
         return evaluation
+
+    def _check_counts(self, evaluation: Evaluation) -> None:
+        """Every student that was asked for, each window counted once among the task's gestures."""
+        size = len(self.plan.signal.gestures)
+        asked = {"shared", "personalised"} if self._is_last(evaluation.round) else {"shared"}
+        if set(evaluation.confusion) != asked:
+            raise MessageError(
+                f"{evaluation.subject}: evaluated {sorted(evaluation.confusion)}, asked {sorted(asked)}"
+            )
+        for student, counts in evaluation.confusion.items():
+            shape, total = np.shape(counts), int(np.sum(counts))
+            if shape != (size, size) or total != evaluation.num_examples:
+                raise MessageError(
+                    f"{evaluation.subject}: {student} counts {shape} of {total} windows, expected ({size}, {size}) of "
+                    f"{evaluation.num_examples}"
+                )
+
+    def _is_last(self, server_round: int) -> bool:
+        return server_round == self.plan.rounds.rounds
 
     def _member(self, reply: Reply) -> Member:
         return next(m for m in self.members if m.node_id == reply.node_id)

@@ -73,6 +73,11 @@ class SelectionSpec(Settings):
     sessions: tuple[int, ...] | None = None
     repetitions: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        for key, wanted in (("sessions", self.sessions), ("repetitions", self.repetitions)):
+            fits = wanted is None or (len(wanted) > 0 and min(wanted) >= 0)
+            require(fits, key, wanted, "at least one number, all from 0 on")
+
     def selection(self) -> Selection:
         """The same, for the learning."""
         return Selection(self.sessions, self.repetitions)

@@ -120,6 +120,8 @@ def read_result(record: RunRecord, tested: tuple[str, ...]) -> FederationResult:
             answers[event["subject"]] = event["accuracy"]
         if event["event"] == "fault":
             faults[event["round"]] = event["reason"]
+        if event["event"] == "round" and event["metrics"]:  # a failed round that succeeded after a restart
+            faults.pop(event["round"], None)
         if "bytes_down" in event:
             # A round that was repeated after a crash counts once; the shards of a pack are never sent twice.
             traffic[event["event"], event.get("round", -line)] = event

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distillation.splits import Selection
 from protocols.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from distillation.datasets import Dataset
     from simulations.experiment import Experiment
     from simulations.experiment_file import Source
 
@@ -51,9 +49,15 @@ def make_folds(experiment: Experiment, subjects: Sequence[str], source: Source) 
     """All folds of all seeds.
 
     Raises:
-        ConfigError: somebody is missing: nobody matches, too few are left to teach or to take part.
+        ConfigError: somebody is missing: nobody matches, too few are left to teach or to take part; or people are to
+            train on labels that must not be read.
     """
     people = experiment.people
+    if not experiment.recordings.labels and people.participants != "others":
+        raise ConfigError(
+            f"{source.where('recordings', 'labels')}: found false, but people.participants is {people.participants!r}: "
+            "the tested would train on their labels; allowed is others"
+        )
     if len(subjects) < 2:
         raise ConfigError(
             f"{source.where('people')}: found {len(subjects)} people {list(subjects)}, expected at least two: "
@@ -118,29 +122,3 @@ def _draw(people: list[str], number: int, rng: np.random.Generator, where: str) 
         raise ConfigError(f"{where}: found {number}, but only {len(people)} people are left for it: {people}")
     chosen = rng.choice(len(people), size=number, replace=False)
     return tuple(people[i] for i in sorted(chosen))
-
-
-def choose_recordings(experiment: Experiment, dataset: Dataset) -> tuple[Selection, Selection]:
-    """The calibration and the test recordings of a tested person.
-
-    Where the experiment leaves it open: of several sessions the first calibrates and the others test; of one, the
-    first half of its repetitions calibrates and the rest tests.
-
-    Raises:
-        ConfigError: there is neither a second session nor a second repetition.
-    """
-    recordings = experiment.recordings
-    if recordings.calibration is not None and recordings.test is not None:
-        return recordings.calibration.selection(), recordings.test.selection()
-    found = [(r.session, r.repetition) for r in dataset.recordings(dataset.subjects[0])]
-    sessions, repetitions = (tuple(sorted(set(column))) for column in zip(*found, strict=True))
-    if len(sessions) > 1 and all(
-        len({r.session for r in dataset.recordings(s)}) > 1 for s in dataset.subjects
-    ):
-        return Selection(sessions=sessions[:1]), Selection(sessions=sessions[1:])
-    if len(repetitions) < 2:
-        raise ConfigError(
-            f"{dataset.name}: found one session with one repetition, expected a second of either to test on"
-        )
-    half = (len(repetitions) + 1) // 2
-    return Selection(repetitions=repetitions[:half]), Selection(repetitions=repetitions[half:])

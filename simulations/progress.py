@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from simulations.simulate import RUN_FILE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -36,8 +38,9 @@ def show_progress(run: Run) -> Iterator[Report]:
                 yield lambda ended, done, total: _update(bar, task, ended, done, total)
         else:
             yield _print_line
-    except KeyboardInterrupt:
-        sys.stderr.write(f"stopped; go on with: myofed simulate --resume {run.folder}\n")
+    except BaseException:
+        if (run.folder / RUN_FILE).exists():
+            sys.stderr.write(f"stopped; go on with: myofed simulate --resume {run.folder}\n")
         raise
 
 

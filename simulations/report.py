@@ -145,6 +145,8 @@ def as_table(result: Mapping[str, Any]) -> str:
         f"({result['parameters']:,} parameters), {result['seconds']:.0f} s in all, "
         f"at most {result['peak_mib']:.0f} MiB a process."
     )
+    for subject, reason in result["skipped"].items():
+        console.print(f"{subject} was left out: {reason}.")
     if result["failed_rounds"]:
         console.print(f"{result['failed_rounds']} rounds had too few usable replies; the record says why.")
     console.print(f"Record: {result['run_dir']}", soft_wrap=True)  # a path is copied: no line breaks

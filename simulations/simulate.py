@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,25 +18,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distillation.datasets import open_dataset
-from distillation.spec import SignalSpec, require
+from distillation.spec import require
 from distillation.teach import new_model
 from protocols.errors import ConfigError, DataError
 from server.run_record import write_atomically
 from simulations.experiment import Experiment
 from simulations.experiment_file import Source
-from simulations.folds import choose_recordings, make_folds
-from simulations.job import Job
+from simulations.job import make_jobs, named
 from simulations.report import summarise
 from simulations.synthetic import write_dataset
 from simulations.tasks import METHODS, run_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from distillation.datasets import Dataset
+    from simulations.job import Job
 
 ENGINES = ("in-process", "ray")
-RUN_FILE = "run.json"
+RUN_FILE, DATA_FILE, LOCK_FILE = "run.json", "data.json", ".lock"
 PEOPLE = "people"  # where synthetic people's recordings are written
 
 
@@ -80,12 +81,13 @@ def simulate(
         AggregationError: a federation failed; the run can be resumed.
     """
     started = time.perf_counter()
-    jobs = _begin(run)
-    model = new_model(run.experiment.student, jobs[0].signal, np.random.default_rng(0))
     if workers is None:
         workers = 1 if run.engine == "ray" else os.cpu_count() or 1
-    results = run_tasks(jobs, run.methods, workers=workers, progress=progress)
+    with only_one(run.folder):
+        jobs, skipped = _begin(run)
+        results = run_tasks(jobs, run.methods, workers=workers, progress=progress)
     summary = summarise(jobs, results)
+    model = new_model(run.experiment.student, jobs[0].signal, np.random.default_rng(0))
     result = {
         "run": run.folder.name,
         "run_dir": str(run.folder),
@@ -95,6 +97,7 @@ def simulate(
         "labels": run.experiment.recordings.labels,
         "student": run.experiment.student,
         "parameters": sum(p.numel() for p in model.parameters()),
+        "skipped": skipped,
         **summary,
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -102,69 +105,55 @@ def simulate(
     return result
 
 
-def _begin(run: Run) -> tuple[Job, ...]:
-    """The run's work; from here on it can be resumed. What cannot be started leaves nothing behind."""
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Within the block nobody else runs in this folder: two would write one record.
+
+    Raises:
+        ConfigError: somebody does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{folder}: this run is being run by another process") from None
+        yield
+
+
+def _begin(run: Run) -> tuple[tuple[Job, ...], dict[str, str]]:
+    """The run's work, and who is left out; from here on it can be resumed. What cannot be started leaves nothing."""
     new = not (run.folder / RUN_FILE).exists()
     try:
         _write_run_file(run)
-        return make_jobs(run.experiment, run.source, open_people(run), run.folder, run.engine)
+        dataset = open_people(run)
+        _keep_facts(run.folder / DATA_FILE, dataset)
+        return make_jobs(run.experiment, run.source, dataset, run.folder, run.engine)
     except (ConfigError, DataError):
         if new:
             shutil.rmtree(run.folder / PEOPLE, ignore_errors=True)
-            (run.folder / RUN_FILE).unlink(missing_ok=True)
+            for name in (RUN_FILE, DATA_FILE, LOCK_FILE):
+                (run.folder / name).unlink(missing_ok=True)
             with suppress(OSError):
                 run.folder.rmdir()
         raise
 
 
-def make_jobs(
-    experiment: Experiment, source: Source, dataset: Dataset, run_folder: Path, engine: str
-) -> tuple[Job, ...]:
-    """One job a fold and seed.
+def _keep_facts(path: Path, dataset: Dataset) -> None:
+    """Keep which files the run learns from; a resumed run refuses others.
 
     Raises:
-        ConfigError: gestures, people or recordings that the dataset does not have.
+        ConfigError: files that are there now are not those that the run began with.
     """
-    signal = signal_of(experiment, dataset, source)
-    calibration, test = choose_recordings(experiment, dataset)
-    return tuple(
-        Job(
-            experiment=experiment,
-            fold=fold,
-            signal=signal,
-            dataset=str(dataset.folder),
-            dataset_license=dataset.license,
-            calibration=calibration,
-            test=test,
-            run_folder=str(run_folder),
-            engine=engine,
-        )
-        for fold in make_folds(experiment, dataset.subjects, source)
-    )
-
-
-def signal_of(experiment: Experiment, dataset: Dataset, source: Source) -> SignalSpec:
-    """The task's signal: the experiment's settings on this dataset.
-
-    Raises:
-        ConfigError: a gesture that the dataset does not name.
-    """
-    data = experiment.data
-    gestures = data.gestures or dataset.label_names
-    if unknown := [g for g in gestures if g not in dataset.label_names]:
-        raise ConfigError(
-            f"{source.where('data', 'gestures')}: found {unknown[0]!r}, {dataset.name} has {list(dataset.label_names)}"
-        )
-    return SignalSpec(
-        gestures=tuple(gestures),
-        sample_rate_hz=dataset.sample_rate_hz,
-        channels=dataset.channels,
-        window_ms=data.window_ms,
-        stride_ms=data.stride_ms,
-        remove_mean=data.remove_mean,
-        band_pass_hz=data.band_pass_hz,
-        notch_hz=data.notch_hz,
-    )
+    sizes = {p.name: p.stat().st_size for p in sorted(dataset.folder.iterdir()) if p.is_file()}
+    if not path.exists():
+        facts = {"folder": str(dataset.folder.resolve()), "files": sizes}
+        write_atomically(path, json.dumps(facts, indent=1))
+        return
+    began: dict[str, int] = json.loads(path.read_text())["files"]
+    changed = sorted(name for name in began.keys() | sizes.keys() if began.get(name) != sizes.get(name))
+    if changed:
+        raise ConfigError(f"resume: {dataset.folder} changed since the run began: {', '.join(changed)}")
 
 
 def open_people(run: Run) -> Dataset:
@@ -178,12 +167,14 @@ def open_people(run: Run) -> Dataset:
         folder = run.folder / PEOPLE
         if not (folder / "meta.json").exists():
             facts = data.synthetic.to_json()
-            write_dataset(folder, num_people=facts.pop("people"), **facts)
+            with named(run.source, "data", "synthetic"):
+                write_dataset(folder, num_people=facts.pop("people"), **facts)
         return open_dataset(folder)
-    try:
+    facts_file = run.folder / DATA_FILE
+    with named(run.source, "data", "dataset"):
+        if facts_file.exists():  # resumed, perhaps from another folder or with other environment variables
+            return open_dataset(Path(json.loads(facts_file.read_text())["folder"]))
         return open_dataset(str(data.dataset), run.data_dir)
-    except ConfigError as error:
-        raise ConfigError(f"{run.source.where('data', 'dataset')}: {error}") from None
 
 
 def _write_run_file(run: Run) -> None:

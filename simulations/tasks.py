@@ -10,9 +10,11 @@ import signal
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from protocols.errors import AggregationError
 from server.run_record import write_atomically
 
 if TYPE_CHECKING:
@@ -98,6 +100,10 @@ def _run_in_pool(tasks: list[Task], workers: int, steps: _Steps) -> None:
                     future.result()
                     steps.report(waiting.pop(future).name)
                 steps.report("")
+        except BrokenProcessPool:
+            raise AggregationError(
+                "a worker process was killed; did the machine run out of memory?"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
@@ -151,5 +157,6 @@ class _Steps:
 
 
 def _peak_mib() -> float:
-    """The most memory that this process ever held, in MiB (Linux counts KiB)."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB, 1)
+    """The most memory that this process or one that it started (an engine) ever held, in MiB; Linux counts KiB."""
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(most * 1024 / MIB, 1)

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from client.node import NodeSpec
 from distillation.splits import Selection
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, DataError
 from simulations.experiment import DataSpec, Experiment, PeopleSpec, RecordingsSpec, SelectionSpec
 from simulations.experiment_file import Source
-from simulations.folds import choose_recordings, make_folds
+from simulations.folds import make_folds
 from simulations.job import Job
+from simulations.roster import Chosen, choose_recordings
 
 TEXT = 'name: x\npeople:\n  tested: "*"\n  public: 1\n  validation: 0\n  clients: 0\n'
 SOURCE = Source("x.yaml", TEXT)
@@ -127,53 +128,38 @@ class Trial:
     repetition: int
 
 
-@dataclass
-class Dataset:
-    """Just what choosing recordings needs of a dataset."""
-
-    trials: dict
-    name: str = "made"
-
-    @property
-    def subjects(self):
-        return tuple(self.trials)
-
-    def recordings(self, subject):
-        return [Trial(*each) for each in self.trials[subject]]
-
-
 def of(sessions, repetitions):
-    return [(s, r) for s in range(sessions) for r in range(repetitions)]
+    return [Trial(s, r) for s in range(sessions) for r in range(repetitions)]
 
 
 def test_of_several_sessions_the_first_calibrates():
-    chosen = choose_recordings(experiment(), Dataset({"a": of(3, 2), "b": of(3, 2)}))
-    assert chosen == (Selection(sessions=(0,)), Selection(sessions=(1, 2)))
+    assert choose_recordings(experiment(), of(3, 2)) == Chosen(
+        Selection(sessions=(0,)), Selection(sessions=(1, 2))
+    )
+
+
+def test_sessions_are_the_persons_own():
+    """Sessions numbered from 1, or with gaps, are sessions all the same."""
+    chosen = choose_recordings(experiment(), [Trial(1, 0), Trial(4, 0)])
+    assert chosen == Chosen(Selection(sessions=(1,)), Selection(sessions=(4,)))
 
 
 @pytest.mark.parametrize(("repetitions", "half"), [(2, 1), (3, 2), (5, 3), (6, 3)])
 def test_of_one_session_the_first_half_of_the_repetitions_calibrates(repetitions, half):
-    calibration, test = choose_recordings(experiment(), Dataset({"a": of(1, repetitions)}))
-    assert calibration == Selection(repetitions=tuple(range(half)))
-    assert test == Selection(repetitions=tuple(range(half, repetitions)))
-
-
-def test_where_somebody_lacks_the_second_session_repetitions_decide():
-    calibration, test = choose_recordings(experiment(), Dataset({"a": of(2, 2), "b": of(1, 2)}))
-    assert calibration == Selection(repetitions=(0,))
-    assert test == Selection(repetitions=(1,))
+    chosen = choose_recordings(experiment(), of(1, repetitions))
+    assert chosen.calibration == Selection(repetitions=tuple(range(half)))
+    assert chosen.test == Selection(repetitions=tuple(range(half, repetitions)))
 
 
 def test_one_repetition_of_one_session_is_refused():
-    with pytest.raises(ConfigError, match="made: found one session with one repetition"):
-        choose_recordings(experiment(), Dataset({"a": of(1, 1)}))
+    with pytest.raises(DataError, match="found one session with one repetition"):
+        choose_recordings(experiment(), of(1, 1))
 
 
 def test_the_experiments_own_choice_counts():
-    chosen = RecordingsSpec(calibration=SelectionSpec(repetitions=(2,)), test=SelectionSpec(repetitions=(0,)))
-    assert choose_recordings(experiment(recordings=chosen), Dataset({"a": of(1, 1)})) == (
-        Selection(repetitions=(2,)),
-        Selection(repetitions=(0,)),
+    named = RecordingsSpec(calibration=SelectionSpec(repetitions=(2,)), test=SelectionSpec(repetitions=(0,)))
+    assert choose_recordings(experiment(recordings=named), of(1, 1)) == Chosen(
+        Selection(repetitions=(2,)), Selection(repetitions=(0,))
     )
 
 
@@ -181,8 +167,22 @@ def test_the_experiments_own_choice_counts():
 def test_tested_recordings_never_overlap_the_calibration(sessions, repetitions):
     if sessions * repetitions == 1:
         return
-    calibration, test = choose_recordings(experiment(), Dataset({"a": of(sessions, repetitions)}))
-    assert not calibration.overlaps(test)
+    chosen = choose_recordings(experiment(), of(sessions, repetitions))
+    assert not chosen.calibration.overlaps(chosen.test)
+
+
+@pytest.mark.parametrize("participants", ["tested", "both"])
+def test_who_gives_no_labels_does_not_train_on_them(participants):
+    """File, line and key say which of the two settings stands in the way."""
+    unlabelled = experiment(recordings=RecordingsSpec(labels=False), participants=participants, folds=2)
+    with pytest.raises(ConfigError, match=r"x\.yaml, line 1: recordings\.labels: found false, but"):
+        make_folds(unlabelled, crowd(8), SOURCE)
+
+
+def test_a_node_without_labels_refuses_to_train_on_its_calibration(tmp_path):
+    first = Selection((0,), None)
+    with pytest.raises(ConfigError, match="cannot be trained on"):
+        NodeSpec("a", "x", str(tmp_path), train=first, calibration=first, labelled=False)
 
 
 def test_a_node_refuses_to_test_on_what_it_learned_from(tmp_path):
@@ -195,7 +195,8 @@ def test_a_tested_person_who_takes_part_trains_on_the_calibration_only():
     named = experiment(tested="p0[0-2]", participants="both", folds=1)
     (fold,) = make_folds(named, crowd(8), SOURCE)
     calibration, test = Selection(repetitions=(0,)), Selection(repetitions=(1,))
-    job = Job(named, fold, None, "x", "", calibration, test, "run", "in-process")
+    chosen = dict.fromkeys(fold.tested, Chosen(calibration, test))
+    job = Job(named, fold, None, "x", "", chosen, "run", "in-process")
     nodes = {node.subject: node for node in job.nodes()}
     assert {s for s, node in nodes.items() if node.test == test} == set(fold.tested)
     assert all(nodes[s].train == calibration for s in fold.tested)

@@ -18,7 +18,8 @@ from tiny import write_tiny
 from protocols.errors import DataError
 from simulations import baselines
 from simulations.choose import Choices, choose_run
-from simulations.simulate import make_jobs, open_people
+from simulations.job import make_jobs
+from simulations.simulate import open_people
 from simulations.tasks import METHODS, Task, _Steps, run_tasks
 
 DEADLINE_S = 60.0
@@ -27,7 +28,8 @@ DEADLINE_S = 60.0
 @pytest.fixture
 def jobs(people, tmp_path):
     run = choose_run(Choices(experiment=str(write_tiny(tmp_path, people)), run_dir=tmp_path / "runs"))
-    return make_jobs(run.experiment, run.source, open_people(run), run.folder, "in-process")
+    jobs, _ = make_jobs(run.experiment, run.source, open_people(run), run.folder, "in-process")
+    return jobs
 
 
 def test_progress_counts_a_baseline_as_one_step_and_a_federation_by_its_rounds(jobs):
