@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import reprlib  # nested tuples can have a repr of any length
 from typing import Any, NamedTuple, Self
 
 import torch
 
+from distillation.pickle_guard import check_memo
 from protocols.errors import DataError
 
 MAX_PICKLE_BYTES = 8 * 2**20  # a real one has some 20 kB: the numbers lie beside it
@@ -188,7 +188,5 @@ def unpickle(data: bytes) -> object:
     """The pickle's value, with nothing imported; its memory grows at most with its length."""
     if len(data) > MAX_PICKLE_BYTES:
         raise DataError(f"data.pkl has {len(data)} bytes, expected at most {MAX_PICKLE_BYTES}")
-    for opcode, argument, _ in pickletools.genops(data):
-        if "PUT" in opcode.name and int(argument or 0) > len(data):  # would make the memo that long
-            raise DataError(f"data.pkl notes value {argument} in {len(data)} bytes")
+    check_memo(data)
     return CheckpointUnpickler(io.BytesIO(data)).load()

@@ -11,12 +11,14 @@ from __future__ import annotations
 import io
 import math
 import pickle  # only through _StringsUnpickler, which can build nothing but lists of strings
+import sys
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import tables
 
+from distillation.pickle_guard import check_memo
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
@@ -64,10 +66,10 @@ def _reconstruct(*_how: object) -> _StringArray:
 
 
 def _scalar(dtype: object, data: bytes) -> str:
-    """A numpy.str_: UCS-4 in the byte order that its dtype names."""
+    """A numpy.str_: UCS-4, little-endian. A pickle can ask for one any number of times: equals are kept once."""
     if not (isinstance(dtype, _DType) and dtype.name.lstrip("<>=").startswith("U")):
         raise pickle.UnpicklingError("a NumPy scalar that is no string")
-    return data.decode("utf-32-le").rstrip("\0")
+    return sys.intern(data.decode("utf-32-le").rstrip("\0"))
 
 
 class _StringsUnpickler(pickle.Unpickler):
@@ -94,11 +96,11 @@ def unpickle_strings(data: bytes) -> NDArray[np.object_]:
         DataError: anything else; nothing in `data` is executed.
     """
     try:
+        check_memo(data)
         array = _StringsUnpickler(io.BytesIO(data)).load()
     except _UNPICKLING_FAULTS as error:
-        raise DataError(
-            f"expected a pickled array of strings, found {error or type(error).__name__}"
-        ) from error
+        reason = str(error) or type(error).__name__
+        raise DataError(f"expected a pickled array of strings, found {reason}") from error
     if not isinstance(array, _StringArray) or not isinstance(array.values, list):
         raise DataError(f"expected a pickled array of strings, found {type(array).__name__}")
     if not all(isinstance(value, str) for value in array.values):
