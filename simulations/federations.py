@@ -120,7 +120,9 @@ def read_result(record: RunRecord, tested: tuple[str, ...]) -> FederationResult:
             answers[event["subject"]] = event["accuracy"]
         if event["event"] == "fault":
             faults[event["round"]] = event["reason"]
-        if event["event"] == "round" and event["metrics"]:  # a failed round that succeeded after a restart
+        if event["event"] == "round" and event.get(
+            "metrics"
+        ):  # a failed round that succeeded after a restart
             faults.pop(event["round"], None)
         if "bytes_down" in event:
             # A round that was repeated after a crash counts once; the shards of a pack are never sent twice.

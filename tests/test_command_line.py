@@ -160,14 +160,12 @@ def test_resume_wants_a_run_and_nothing_else(arguments, words, call, tmp_path):
 
 
 def test_a_job_that_fails_ends_with_1_and_a_sentence(call, tmp_path):
-    """The set is there, but one person's file is broken: nothing wrong with the call."""
-    folder = people(tmp_path / "three", 3)
-    (folder / "syn001.npz").write_bytes(b"no recording")
-    code, out, err = call(
-        "simulate", "--data", folder, "--run-dir", tmp_path / "runs", "--workers", 1, "--method", "lda"
-    )
+    """The file is there, but it is no predictions: nothing wrong with the call."""
+    broken = tmp_path / "predictions.npz"
+    broken.write_bytes(b"no predictions")
+    code, out, err = call("score", broken, broken)
     assert (code, out) == (1, "")
-    assert "syn001" in err
+    assert "predictions.npz" in err
     assert "Traceback" not in err
 
 

@@ -142,9 +142,50 @@ def test_a_missing_file_names_itself(tmp_path):
 
 
 def test_a_crop_beyond_the_trial_says_so(tmp_path):
-    folder = save(tmp_path / "set", meta(crop_samples=[10, 20]))
-    with pytest.raises(DataError, match="a trial has 10 samples, crop_samples 10 to 20 leave none"):
+    folder = save(tmp_path / "set", meta(crop_samples=[30, 40]))
+    with pytest.raises(DataError, match="ada: a trial has 30 samples, crop_samples 30 to 40 leave none"):
         open_dataset(folder).recordings("ada")
+
+
+@pytest.mark.parametrize(("first", "left"), [(10, [10, 20]), (20, [10])])
+def test_a_trial_that_the_crop_leaves_empty_is_left_out_and_named(tmp_path, caplog, first, left):
+    folder = save(tmp_path / "set", meta(crop_samples=[first, 99]))
+    trials = open_dataset(folder).recordings("ada")
+    assert [len(t.emg) for t in trials] == left
+    assert len(caplog.messages) == 3 - len(left)
+    assert caplog.messages[0] == (
+        "set, ada: trial 0 (session 0) is left out: "
+        f"a trial has 10 samples, crop_samples {first} to 99 leave none"
+    )
+
+
+def test_a_held_gesture_outside_the_recording_is_left_out(tmp_path, caplog):
+    whole = held("ada", gestures=("rest", "fist", "late"))  # the recording ends after 2 s
+    write_recording(whole, tmp_path / "a.hdf5")
+    assert [t.gesture for t in open_dataset(tmp_path).recordings("ada")] == ["rest", "fist"]
+    assert "trial 2 (session 0) is left out: a trial has 0 samples" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "is no JSON"),
+        ("{", "is no JSON"),
+        (json.dumps(META)[:-1] + ', "units": ' + "[" * 500 + "]" * 500 + "}", r"units: .*, found \["),
+        (json.dumps(META)[:-1] + ', "sample_rate_hz": 1' + "0" * 400 + "}", "sample_rate_hz: "),
+    ],
+)
+def test_a_hostile_meta_json_is_refused_by_name(tmp_path, text, message):
+    folder = save(tmp_path / "set")
+    (folder / "meta.json").write_text(text)
+    with pytest.raises(DataError, match=rf"meta\.json: {message}"):
+        open_dataset(folder)
+
+
+def test_meta_json_may_begin_with_a_byte_order_mark(tmp_path):
+    folder = save(tmp_path / "set")
+    (folder / "meta.json").write_text(json.dumps(META), encoding="utf-8-sig")
+    assert open_dataset(folder).name == "mine"
 
 
 @pytest.mark.parametrize("subject", ["../ada", "a/b", "..", "", "a\\b"])

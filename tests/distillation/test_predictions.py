@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,11 @@ def test_a_wrong_option_ends_with_2_and_a_broken_file_with_1(saved):
         ('[["thumb_in", "1"]]', "prompt 0"),
         ("[[1, 1.0]]", "prompt 0"),
         ('[["thumb_in", true]]', "prompt 0"),
+        ('[["thumb_in", 1' + "0" * 400 + "]]", "prompt 0 is"),
+        ('[["thumb_in", 1' + "0" * 5000 + "]]", "not JSON"),
+        ('[["thumb_in", NaN]]', "prompt 0 is"),
+        ("[" * 100_000, "not JSON"),
+        ("[" * 500 + "]" * 500, r"prompt 0 is \["),
     ],
 )
 def test_prompts_that_are_none_are_named(tmp_path, content, message):
@@ -88,6 +94,42 @@ def test_prompts_that_are_none_are_named(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(DataError, match=message):
         read_prompts(path)
+
+
+def test_prompts_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "prompts.json"
+    path.write_text('[["thumb_in", 1]]', encoding="utf-8-sig")
+    assert read_prompts(path) == [("thumb_in", 1.0)]
+
+
+def test_a_missing_file_or_a_folder_names_the_argument(saved):
+    expected = r"expected a JSON list of \[name, time in s\] pairs"
+    with pytest.raises(DataError, match=rf"^PROMPTS\.json: found no file at .*none\.json, {expected}"):
+        read_prompts(saved / "none.json")
+    with pytest.raises(DataError, match=rf"^PROMPTS\.json: found a folder at .*, {expected}"):
+        read_prompts(saved)
+    with pytest.raises(
+        DataError, match=r"^PREDICTIONS\.npz: found no file at .*none\.npz, expected an \.npz"
+    ):
+        read_predictions(saved / "none.npz")
+    with pytest.raises(DataError, match=r"^PREDICTIONS\.npz: found a folder at .*, expected an \.npz file"):
+        read_predictions(saved)
+    (saved / "prompts.json").unlink()
+    done = command(saved)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("myofed: PROMPTS.json: found no file at prompts.json, expected")
+
+
+def test_an_array_that_no_memory_holds_is_named(tmp_path):
+    """Its header promises 2^60 numbers, or more than can be counted."""
+    for shape in ("(1152921504606846976,)", "(9, 1" + "0" * 30 + ")"):
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+        array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+        with zipfile.ZipFile(tmp_path / "p.npz", "w") as archive:
+            archive.writestr("probs.npy", array)
+            archive.writestr("times.npy", array)
+        with pytest.raises(DataError, match=r"p\.npz: not an \.npz file of plain arrays \(.+\)"):
+            read_predictions(tmp_path / "p.npz")
 
 
 def test_predictions_that_are_none_are_named(tmp_path):

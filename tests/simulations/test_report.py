@@ -36,7 +36,14 @@ def one_fold(**methods):
 
 
 def shown(summary, **more):
-    facts = {"run": "x-1", "run_dir": "runs/x-1", "engine": "in-process", "rounds": 2, "clients": 3}
+    facts = {
+        "run": "x-1",
+        "run_dir": "runs/x-1",
+        "engine": "in-process",
+        "rounds": 2,
+        "clients": 3,
+        "skipped": {},
+    }
     facts |= {"labels": True, "student": "convonly", "parameters": 63328, "seconds": 12.0}
     return as_table(facts | summary | more)
 
@@ -173,3 +180,8 @@ def test_the_path_of_the_record_is_never_broken(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     path = "/".join(["a-folder-of-runs"] * 10)
     assert f"Record: {path}" in shown(one_fold(lda=result({"a": 0.5})), run_dir=path).splitlines()
+
+
+def test_who_was_left_out_is_named():
+    shown_text = shown(one_fold(lda=result({"a": 0.5})), skipped={"p1": "found no signal on any channel"})
+    assert "p1 was left out: found no signal on any channel." in shown_text
