@@ -52,7 +52,16 @@ def main() -> None:
     """Run what is missing and print the table as Markdown."""
     options = _options()
     print(
-        _row(["set and protocol", *(title for title, _ in COLUMNS), "floor", "teacher added", "worst", "min"])
+        _row(
+            [
+                "set and protocol",
+                *(title for title, _ in COLUMNS),
+                "floor",
+                "teacher added",
+                "worst person",
+                "CPU min",
+            ]
+        )
     )
     print(_row(["---"] * (len(COLUMNS) + 5)))
     for protocol in PROTOCOLS:
