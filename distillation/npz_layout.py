@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 # Optional arrays of time steps before each sample, and how many make a second.
 STEPS_PER_SECOND = {"dt_us": 1e6, "dt_ms": 1e3}
 PER_TRIAL = ("label", "rep", "session")
-BROKEN = (
-    OSError,
-    ValueError,
+BROKEN = (  # what zipfile and NumPy raise for bytes that are not what they expect
+    ArithmeticError,
     EOFError,
     KeyError,
-    zipfile.BadZipFile,
     LZMAError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
     ZlibError,
-    NotImplementedError,
+    zipfile.BadZipFile,
 )
 
 

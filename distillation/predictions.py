@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distillation.npz_layout import BROKEN
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,55 +19,74 @@ if TYPE_CHECKING:
     from distillation.cler import Score
 
 
+ARRAYS = frozenset({"probs", "times"})
+
+
 def read_predictions(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Arrays `probs` (9, F) and `times` (F,) of an .npz file; pickled objects are never loaded.
 
     Raises:
-        DataError: not an .npz file, or an array is missing or no plain array of numbers.
-        OSError: the file cannot be read.
+        DataError: no file, not an .npz file, or an array is missing or no plain array of numbers.
     """
-    try:
-        arrays = np.load(path, allow_pickle=False)
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: holds one array, expected an .npz file with `probs` and `times`")
-        with arrays:
-            missing = {"probs", "times"} - set(arrays.files)
-            if missing:
-                raise DataError(
-                    f"{path}: no array {', '.join(sorted(missing))}; it has {sorted(arrays.files)}"
-                )
-            probs, times = arrays["probs"], arrays["times"]
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not an .npz file of plain arrays ({error})") from None
-    for name, array in (("probs", probs), ("times", times)):
+    _check_file("PREDICTIONS.npz", path, "an .npz file with `probs` and `times`")
+    arrays, names = _arrays(path)
+    if missing := ARRAYS - arrays.keys():
+        raise DataError(f"{path}: no array {', '.join(sorted(missing))}; it has {names}")
+    for name, array in arrays.items():
         if array.dtype.kind not in "fiu":
             raise DataError(f"{path}: {name} holds {array.dtype}, expected numbers")
-    return probs, times
+    return arrays["probs"], arrays["times"]
+
+
+def _arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], list[str]]:
+    """Those of ARRAYS that an .npz file has, and the names of all that it has."""
+    try:
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.lib.npyio.NpzFile):
+            with arrays:
+                return {name: arrays[name] for name in ARRAYS & set(arrays.files)}, sorted(arrays.files)
+    except BROKEN as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path}: not an .npz file of plain arrays ({reason})") from None
+    raise DataError(f"{path}: holds one array, expected an .npz file with `probs` and `times`")
 
 
 def read_prompts(path: Path) -> list[tuple[str, float]]:
     """A JSON list of [name, time in s] pairs.
 
     Raises:
-        DataError: not JSON, or not such a list.
-        OSError: the file cannot be read.
+        DataError: no file, not JSON, or not such a list.
     """
+    _check_file("PROMPTS.json", path, "a JSON list of [name, time in s] pairs")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error})") from None
     if not isinstance(content, list):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected a list of [name, time] pairs")
     return [_prompt(path, index, item) for index, item in enumerate(content)]
 
 
+def _check_file(argument: str, path: Path, expected: str) -> None:
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no file"
+        raise DataError(f"{argument}: found {found} at {path}, expected {expected}")
+
+
 def _prompt(path: Path, index: int, item: object) -> tuple[str, float]:
     match item:
-        case [str(name), int() | float() as time_s] if not isinstance(time_s, bool):
+        case [str(name), int() | float() as time_s] if not isinstance(time_s, bool) and _is_finite(time_s):
             return name, float(time_s)
-    raise DataError(f"{path}: prompt {index} is {item!r}, expected [name, time in s]")
+    raise DataError(f"{path}: prompt {index} is {reprlib.repr(item)}, expected [name, time in s]")
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def score_as_json(score: Score) -> dict[str, Any]:

@@ -151,6 +151,13 @@ def test_predictions_that_are_none_are_named(tmp_path):
         read_predictions(tmp_path / "one.npy")
 
 
+def test_other_arrays_in_the_file_are_not_looked_at(tmp_path):
+    path = tmp_path / "predictions.npz"
+    np.savez(path, probs=np.zeros((9, 2)), times=np.zeros(2), notes=np.array([{}], dtype=object))
+    probs, times = read_predictions(path)
+    assert (probs.shape, times.shape) == ((9, 2), (2,))
+
+
 class Trap:
     """Unpickling this leaves a file behind."""
 
