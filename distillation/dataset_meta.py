@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -114,10 +115,10 @@ def read_meta(folder: Path) -> DatasetMeta:
     """
     path = folder / META_FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is no JSON ({error})") from error
     return checked_meta(path, values)
 
@@ -141,14 +142,13 @@ def as_meta_says(recording: Recording, meta: DatasetMeta) -> Recording:
     """A trial cropped, clipped and scaled, in this order; its arrays are read-only.
 
     Raises:
-        DataError: the crop leaves no sample.
+        DataError: no sample is left.
     """
     crop = slice(*meta.crop_samples) if meta.crop_samples else slice(None)
     emg, time_s = recording.emg[crop], recording.time_s[crop]
     if not len(emg):
-        raise DataError(
-            f"a trial has {len(recording.emg)} samples, crop_samples {crop.start} to {crop.stop} leave none"
-        )
+        cut = f", crop_samples {crop.start} to {crop.stop} leave none" if meta.crop_samples else ""
+        raise DataError(f"a trial has {len(recording.emg)} samples{cut}")
     if meta.clip_abs is not None:
         emg = np.clip(emg, -meta.clip_abs, meta.clip_abs)
     if meta.scale != 1:
@@ -170,5 +170,7 @@ def as_meta_says(recording: Recording, meta: DatasetMeta) -> Recording:
 
 def _sentence(error: Any) -> str:
     key = ".".join(map(str, error["loc"])) or "the keys together"
-    found = "" if error["type"] == "missing" or not error["loc"] else f", found {error['input']!r:.80}"
+    found = (
+        "" if error["type"] == "missing" or not error["loc"] else f", found {reprlib.repr(error['input'])}"
+    )
     return f"{key}: {error['msg']}{found}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from distillation.recording import Recording
+
+log = logging.getLogger(__name__)
 
 DATA_VARIABLE = "MYOFED_DATA"
 # People kept in memory per process: 0.1 to 0.4 s and 4 to 30 MiB each on the sets at hand.
@@ -88,9 +91,11 @@ class Dataset:
     def recordings(self, subject: str) -> tuple[Recording, ...]:
         """A person's trials in time order, cropped, clipped and scaled; their arrays are read-only.
 
+        A trial of which the crop leaves nothing is left out, and logged.
+
         Raises:
             ConfigError: the set has no such person.
-            DataError: the person's file cannot be used; the message says why.
+            DataError: the person's file cannot be used, or no trial is left; the message says why.
         """
         self._check(subject)
         return _prepared(self.folder, self.meta, subject, self._stamp(subject))
@@ -141,9 +146,22 @@ def _prepared(
     folder: Path, meta: DatasetMeta, subject: str, _stamp: tuple[int, ...]
 ) -> tuple[Recording, ...]:
     try:
-        return tuple(as_meta_says(r, meta) for r in LAYOUTS[meta.layout].read(folder, meta, subject))
+        return _usable(f"{folder.name}, {subject}", LAYOUTS[meta.layout].read(folder, meta, subject), meta)
     except DataError as error:
         raise DataError(f"{folder.name}, {subject}: {error}") from error
+
+
+def _usable(whose: str, stored: tuple[Recording, ...], meta: DatasetMeta) -> tuple[Recording, ...]:
+    """The trials as `meta` says, without the empty ones; DataError where none is left of some."""
+    trials: list[Recording] = []
+    for i, trial in enumerate(stored):
+        try:
+            trials.append(as_meta_says(trial, meta))
+        except DataError as error:
+            if i == len(stored) - 1 and not trials:
+                raise
+            log.warning("%s: trial %d (session %d) is left out: %s", whose, i, trial.session, error)
+    return tuple(trials)
 
 
 def data_root(data_dir: Path | None = None) -> Path:
