@@ -212,15 +212,36 @@ def teach(
     subjects: Annotated[str | None, typer.Option(help="Public people, with commas; default: all.")] = None,
     data_dir: DataDir = None,
     model: Annotated[str, typer.Option(help="See `myofed models`.")] = "teacher",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights and batches.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    window_ms: Annotated[float, typer.Option(min=1, max=60_000, help="Length of a window.")] = 250.0,
+    remove_mean: Annotated[bool, typer.Option("--remove-mean", help="Subtract each trial's mean.")] = False,
+    band_pass_hz: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--band-pass", "--band-pass-hz", metavar="LOW HIGH", help="Edges in Hz."),
+    ] = None,
+    notch_hz: Annotated[
+        float | None, typer.Option("--notch", "--notch-hz", help="Mains frequency in Hz.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of initial weights and batches.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train a teacher on public people's recordings; `myofed pack` then caches what it knows."""
-    from server.teach import teach_dataset, teach_text
+    from server.teach import TeachJob, run_teach_job, teach_text
 
-    people = None if subjects is None else tuple(s.strip() for s in subjects.split(","))
-    result = teach_dataset(data, out, people, data_dir=data_dir, model=model, steps=steps, seed=seed)
+    job = TeachJob(
+        data=data,
+        out=out,
+        subjects=() if subjects is None else tuple(s.strip() for s in subjects.split(",")),
+        data_dir=data_dir,
+        model=model,
+        steps=steps,
+        window_ms=window_ms,
+        remove_mean=remove_mean,
+        band_pass_hz=band_pass_hz,
+        notch_hz=notch_hz,
+        seed=seed,
+    )
+    result = run_teach_job(job)
     report(result, teach_text, as_json=as_json)
 
 
@@ -241,11 +262,16 @@ def pack(
     data_dir: Annotated[Path | None, typer.Option(help="Where datasets lie.")] = None,
     window_ms: Annotated[float | None, typer.Option(help="Default: the teacher's own.")] = None,
     stride_ms: Annotated[float | None, typer.Option(help="Default: half a window.")] = None,
-    remove_mean: Annotated[bool, typer.Option(help="As the teacher's training did.")] = False,
+    remove_mean: Annotated[bool | None, typer.Option(help="Default: as the teacher's file says.")] = None,
     band_pass_hz: Annotated[
-        tuple[float, float] | None, typer.Option(help="As the teacher's training did.")
+        tuple[float, float] | None,
+        typer.Option(
+            "--band-pass", "--band-pass-hz", metavar="LOW HIGH", help="Default: as the teacher's file says."
+        ),
     ] = None,
-    notch_hz: Annotated[float | None, typer.Option(help="As the teacher's training did.")] = None,
+    notch_hz: Annotated[
+        float | None, typer.Option("--notch", "--notch-hz", help="Default: as the teacher's file says.")
+    ] = None,
     windows: Annotated[
         bool | None,
         typer.Option("--include-windows/--no-windows", help="Default: where the licence allows it."),

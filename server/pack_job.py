@@ -10,12 +10,13 @@ import torch
 
 from distillation.datasets import open_dataset
 from distillation.prepare import SCALING, described_filters, window_spec
-from distillation.spec import SignalSpec
-from distillation.teacher import load_teacher
-from protocols.errors import ConfigError
+from distillation.teacher import is_checkpoint, load_teacher
+from protocols.errors import ConfigError, DataError
 from protocols.manifest import PackTask
 from protocols.signing import key_id, load_or_create_key, public_key_of
 from server.pack_builder import build_pack, pack_facts, segments_of
+from server.teach import check_out_folder, chosen_people
+from server.teacher_signal import teacher_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
     from distillation.datasets import Dataset
     from distillation.event_models import EventModel
+    from distillation.spec import SignalSpec
     from distillation.window_models import WindowModel
     from protocols.manifest import Manifest
+
+CHECKPOINT = "a safetensors file as `myofed teach` writes it, or Meta's Lightning checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,9 @@ class PackJob:
         data_dir: where datasets lie.
         window_ms: None: the teacher's own.
         stride_ms: None: half a window.
-        remove_mean: subtract each trial's mean, as the teacher's training did.
-        band_pass_hz: (low, high), as the teacher's training did.
-        notch_hz: mains frequency, as the teacher's training did.
+        remove_mean: subtract each trial's mean; None: as the teacher's file says.
+        band_pass_hz: (low, high); None: as the teacher's file says.
+        notch_hz: mains frequency; None: as the teacher's file says.
         include_windows: None: where the licence allows passing them on.
         simulation: the pack stays on this machine.
         key: file of the signing key; None: `pack.key` beside the pack.
@@ -56,7 +60,7 @@ class PackJob:
     data_dir: Path | None = None
     window_ms: float | None = None
     stride_ms: float | None = None
-    remove_mean: bool = False
+    remove_mean: bool | None = None
     band_pass_hz: tuple[float, float] | None = None
     notch_hz: float | None = None
     include_windows: bool | None = None
@@ -77,34 +81,17 @@ def run_pack_job(job: PackJob, progress: Callable[[int], None] | None = None) ->
         DataError: a teacher or recordings that cannot be used.
     """
     started_s = time.monotonic()
-    teacher = load_teacher(job.teacher)
+    check_out_folder(job.folder)
+    device, teacher = _device(job.device), checkpoint_of(job.teacher)
     dataset = open_dataset(job.data, job.data_dir)
+    subjects = chosen_people(job.subjects, dataset)
     signal = teacher_signal(teacher, dataset, job)
-    length, stride = window_spec(signal).length, window_spec(signal).stride
-    num_frames = _num_frames(teacher, signal)  # also proves that the teacher reads such windows
-    facts = pack_facts(
-        teacher,
-        PackTask(
-            gestures=signal.gestures,
-            output_kind="independent" if num_frames else "categorical",
-            sample_rate_hz=signal.sample_rate_hz,
-            channel_map=tuple(range(signal.channels)),
-            window_length=length,
-            filters=described_filters(signal),
-            scaling=SCALING,
-        ),
-        dataset=dataset.name,
-        license_name=dataset.license,
-        window_stride=stride,
-        include_windows=job.include_windows,
-        simulation=job.simulation,
-        num_frames=num_frames,
-    )
+    facts = facts_of(teacher, dataset, signal, job)
     key = load_or_create_key(job.key or job.folder.resolve().parent / "pack.key")
-    subjects = _people(job.subjects, dataset)
+    segments = segments_of(dataset, subjects, signal)
     manifest = build_pack(
-        teacher.to(_device(job.device)),
-        segments_of(dataset, subjects, signal),
+        teacher.to(device),
+        segments,
         facts,
         job.folder,
         key,
@@ -118,6 +105,51 @@ def run_pack_job(job: PackJob, progress: Callable[[int], None] | None = None) ->
         "public_key": public_key_of(key),
         "seconds": round(time.monotonic() - started_s, 3),
     }
+
+
+def checkpoint_of(path: Path) -> EventModel | WindowModel:
+    """The teacher in a file; DataError says that it is none, what was found and what was expected."""
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise DataError(f"teacher: found {found} at {path}, expected {CHECKPOINT}")
+    try:
+        return load_teacher(path)
+    except DataError as error:
+        found = "a zip archive" if is_checkpoint(path) else f"a file of {path.stat().st_size} bytes"
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(
+            f"teacher: {path} is no usable checkpoint: found {found}, expected {CHECKPOINT} ({reason})"
+        ) from error
+
+
+def facts_of(
+    teacher: EventModel | WindowModel, dataset: Dataset, signal: SignalSpec, job: PackJob
+) -> Manifest:
+    """The pack's manifest before it is built; see `pack_facts`."""
+    windows, num_frames = window_spec(signal), _num_frames(teacher, signal)
+    return pack_facts(
+        teacher,
+        task_of(signal, num_frames),
+        dataset=dataset.name,
+        license_name=dataset.license,
+        window_stride=windows.stride,
+        include_windows=job.include_windows,
+        simulation=job.simulation,
+        num_frames=num_frames,
+    )
+
+
+def task_of(signal: SignalSpec, num_frames: int) -> PackTask:
+    """Whom a pack of this signal is for: windows with one label, or with F frames of independent events."""
+    return PackTask(
+        gestures=signal.gestures,
+        output_kind="independent" if num_frames else "categorical",
+        sample_rate_hz=signal.sample_rate_hz,
+        channel_map=tuple(range(signal.channels)),
+        window_length=window_spec(signal).length,
+        filters=described_filters(signal),
+        scaling=SCALING,
+    )
 
 
 def figures(manifest: Manifest) -> dict[str, Any]:
@@ -154,58 +186,12 @@ signed by {result["key"]} (public key {result["public_key"]})
 seconds   {result["seconds"]:.1f}"""
 
 
-def teacher_signal(teacher: EventModel | WindowModel, dataset: Dataset, job: PackJob) -> SignalSpec:
-    """The signal that a teacher reads, checked against the dataset.
-
-    Raises:
-        ConfigError: the teacher names no gestures, or has another rate, channels or window.
-    """
-    spec = teacher.spec
-    if len(teacher.label_names) != spec.outputs:
-        raise ConfigError(
-            f"teacher: {job.teacher} names {len(teacher.label_names)} gestures for {spec.outputs} outputs"
-        )
-    for name, found, expected in (
-        ("channels", dataset.channels, spec.channels),
-        ("sample_rate_hz", dataset.sample_rate_hz, spec.sample_rate_hz),
-    ):
-        if found != expected:
-            raise ConfigError(f"data: {dataset.name} has {name} {found:g}, the teacher reads {expected:g}")
-    own_ms = None if spec.window is None else 1000 * spec.window / spec.sample_rate_hz
-    window_ms = job.window_ms or own_ms
-    if window_ms is None:
-        raise ConfigError("window-ms: this teacher reads streams of any length; name one")
-    signal = SignalSpec(
-        gestures=tuple(teacher.label_names),
-        sample_rate_hz=spec.sample_rate_hz,
-        channels=spec.channels,
-        window_ms=window_ms,
-        stride_ms=job.stride_ms or window_ms / 2,
-        remove_mean=job.remove_mean,
-        band_pass_hz=job.band_pass_hz,
-        notch_hz=job.notch_hz,
-    )
-    if spec.window not in (None, signal.window):
-        raise ConfigError(
-            f"window-ms: found {window_ms:g} ({signal.window} samples), the teacher reads {own_ms:g}"
-        )
-    return signal
-
-
 def _num_frames(teacher: EventModel | WindowModel, signal: SignalSpec) -> int:
     """F of an event stream's outputs for one window; 0 for a model of windows."""
     if teacher.spec.window is not None:
         return 0
     with torch.inference_mode():
         return int(teacher(torch.zeros(1, signal.channels, signal.window)).shape[2])
-
-
-def _people(subjects: tuple[str, ...], dataset: Dataset) -> tuple[str, ...]:
-    if unknown := [name for name in subjects if name not in dataset.subjects]:
-        raise ConfigError(f"subjects: found {unknown[0]!r}, {dataset.name} has {', '.join(dataset.subjects)}")
-    if len(set(subjects)) < len(subjects):
-        raise ConfigError(f"subjects: found a person twice in {', '.join(subjects)}")
-    return subjects or dataset.subjects
 
 
 def _device(name: str) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,81 +16,132 @@ from distillation.spec import SignalSpec, TrainSpec
 from distillation.teach import scaled_people, teach
 from distillation.weights import save_weights
 from protocols.errors import ConfigError
+from server.teacher_signal import signal_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from distillation.datasets import Dataset
+    from distillation.window_models import WindowModel
+    from distillation.windows import Trials
 
 TEACHER_TRAIN = TrainSpec(
     steps=500, batch_size=128, learning_rate=4e-3, schedule="one_cycle", label_smoothing=0.05, soft_weight=0.0
 )
 
 
-def teach_dataset(
-    data: str,
-    out: Path,
-    subjects: Sequence[str] | None = None,
-    *,
-    data_dir: Path | None = None,
-    model: str = "teacher",
-    steps: int | None = None,
-    window_ms: float = 250.0,
-    remove_mean: bool = False,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Train a teacher and write it, with everything that `myofed pack` needs to know.
+@dataclass(frozen=True, slots=True)
+class TeachJob:
+    """What to train.
 
     Args:
         data: name or folder of the public recordings.
         out: the teacher's file (.safetensors).
-        subjects: the public people; None: all of them.
+        subjects: the public people; none named: all of them.
         data_dir: where datasets lie.
         model: a name of `distillation.models`.
         steps: optimiser steps; None: as measured to be enough on the public sets.
         window_ms: length of a window.
         remove_mean: subtract each trial's mean.
+        band_pass_hz: (low, high); None: no band-pass.
+        notch_hz: mains frequency to take out; None: no notch.
         seed: of initial weights and batches.
+    """
+
+    data: str
+    out: Path
+    subjects: tuple[str, ...] = ()
+    data_dir: Path | None = None
+    model: str = "teacher"
+    steps: int | None = None
+    window_ms: float = 250.0
+    remove_mean: bool = False
+    band_pass_hz: tuple[float, float] | None = None
+    notch_hz: float | None = None
+    seed: int = 0
+
+    @property
+    def spec(self) -> TrainSpec:
+        """How the teacher learns."""
+        return TEACHER_TRAIN if self.steps is None else replace(TEACHER_TRAIN, steps=self.steps)
+
+    def signal(self, dataset: Dataset) -> SignalSpec:
+        """What the teacher reads and tells apart."""
+        return SignalSpec(
+            gestures=dataset.label_names,
+            sample_rate_hz=dataset.sample_rate_hz,
+            channels=dataset.channels,
+            window_ms=self.window_ms,
+            remove_mean=self.remove_mean,
+            band_pass_hz=self.band_pass_hz,
+            notch_hz=self.notch_hz,
+        )
+
+
+def run_teach_job(job: TeachJob) -> dict[str, Any]:
+    """Train a teacher and write it, with everything that `myofed pack` needs to know.
 
     Returns:
         What was trained, JSON values.
 
     Raises:
-        ConfigError: a person or model that does not exist.
+        ConfigError: a person, model or place that does not exist.
         DataError: recordings that cannot be used.
     """
     started_s = time.monotonic()
     torch.set_num_threads(1)
-    dataset = open_dataset(data, data_dir)
-    chosen = tuple(subjects or dataset.subjects)
-    if unknown := sorted(set(chosen) - set(dataset.subjects)):
-        raise ConfigError(f"subjects: found {unknown}, {dataset.name} has {list(dataset.subjects)}")
-    signal = SignalSpec(
-        gestures=dataset.label_names,
-        sample_rate_hz=dataset.sample_rate_hz,
-        channels=dataset.channels,
-        window_ms=window_ms,
-        remove_mean=remove_mean,
-    )
-    people = scaled_people(dataset, chosen, signal)
-    spec = TEACHER_TRAIN if steps is None else replace(TEACHER_TRAIN, steps=steps)
-    teacher = teach(model, list(people.values()), signal, spec, np.random.default_rng(seed))
+    check_out_file(job.out)
+    dataset = open_dataset(job.data, job.data_dir)
+    subjects, signal = chosen_people(job.subjects, dataset), job.signal(dataset)
+    people = list(scaled_people(dataset, subjects, signal).values())
+    teacher = teach(job.model, people, signal, job.spec, np.random.default_rng(job.seed))
     teacher.license = dataset.license
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(teacher, out)
-    windows = [trials.window_set(window_spec(signal)) for trials in people.values()]
-    fitted = [(predict(teacher, each.windows).argmax(axis=1) == each.labels).mean() for each in windows]
+    job.out.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(teacher, job.out, signal_facts(signal))
     return {
-        "teacher": str(out),
-        "model": model,
+        "teacher": str(job.out),
+        "model": job.model,
         "parameters": sum(p.numel() for p in teacher.parameters()),
         "dataset": dataset.name,
         "license": dataset.license,
-        "subjects": list(chosen),
+        "subjects": list(subjects),
         "gestures": list(signal.gestures),
-        "steps": spec.steps,
-        "training_accuracy": float(np.mean(fitted)),
+        **signal_facts(signal),
+        "steps": job.spec.steps,
+        "training_accuracy": training_accuracy(teacher, people, signal),
         "seconds": round(time.monotonic() - started_s, 1),
     }
+
+
+def training_accuracy(teacher: WindowModel, people: Sequence[Trials], signal: SignalSpec) -> float:
+    """The part of each person's own windows that the teacher names, averaged over people."""
+    windows = [trials.window_set(window_spec(signal)) for trials in people]
+    fitted = [(predict(teacher, each.windows).argmax(axis=1) == each.labels).mean() for each in windows]
+    return float(np.mean(fitted))
+
+
+def chosen_people(subjects: tuple[str, ...], dataset: Dataset) -> tuple[str, ...]:
+    """The named people, or all of them if none is named; ConfigError for an unknown one or one named twice."""
+    if unknown := [name for name in subjects if name not in dataset.subjects]:
+        raise ConfigError(f"subjects: found {unknown[0]!r}, {dataset.name} has {', '.join(dataset.subjects)}")
+    if len(set(subjects)) < len(subjects):
+        raise ConfigError(f"subjects: found a person twice in {', '.join(subjects)}, expected each once")
+    return subjects or dataset.subjects
+
+
+def check_out_file(out: Path) -> None:
+    """ConfigError where no file can be written: said before the work, not after it."""
+    if out.is_dir():
+        raise ConfigError(f"out: found the folder {out}, expected the name of a file (.safetensors)")
+    check_out_folder(out.parent)
+
+
+def check_out_folder(folder: Path) -> None:
+    """ConfigError where a folder neither is nor can be made."""
+    standing = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if standing is not None and not standing.is_dir():
+        raise ConfigError(f"out: found the file {standing}, expected a folder")
 
 
 def teach_text(result: Mapping[str, Any]) -> str:

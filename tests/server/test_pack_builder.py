@@ -178,7 +178,7 @@ def test_a_closed_set_gives_outputs_alone_that_its_holder_can_use(tmp_path):
     [
         ({"subjects": ("s9",)}, "subjects: found 's9', made has s0, s1, s2"),
         ({"subjects": ("s0", "s0")}, "twice"),
-        ({"window_ms": 300}, r"window-ms: found 300 \(60 samples\), the teacher reads 250"),
+        ({"window_ms": 300}, r"window_ms: found 300 \(60 samples\), expected 250 \(50\)"),
         ({"device": "tpu"}, "allowed are cpu, cuda, auto"),
         ({"data": "nowhere"}, "nowhere"),
     ],
@@ -190,7 +190,10 @@ def test_a_wrong_setting_is_named(tmp_path, job, changes, message):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"channels": 8}, "channels 4"), ({"sample_rate_hz": 1000, "window": 250}, "rate")],
+    [
+        ({"channels": 8}, "channels: found 4 in made, expected 8"),
+        ({"sample_rate_hz": 1000, "window": 250}, "rate"),
+    ],
 )
 def test_a_teacher_of_another_signal_is_named(tmp_path, job, changes, message):
     write_teacher(job.teacher, **changes)
@@ -199,8 +202,62 @@ def test_a_teacher_of_another_signal_is_named(tmp_path, job, changes, message):
 
 
 def test_a_missing_teacher_is_a_sentence(tmp_path, job):
-    with pytest.raises(DataError, match="nowhere"):
-        run_pack_job(make_job(tmp_path, teacher=tmp_path / "nowhere"))
+    for path, found in ((tmp_path / "nowhere", "nothing"), (tmp_path, "a folder")):
+        with pytest.raises(DataError, match=f"teacher: found {found} at {path}, expected a safetensors file"):
+            run_pack_job(make_job(tmp_path, teacher=path))
+
+
+def test_recordings_are_no_teacher(tmp_path, job):
+    """The first thing said is that the file is no checkpoint."""
+    path = tmp_path / "data" / "made" / "s0.npz"
+    with pytest.raises(
+        DataError, match=f"teacher: {path} is no usable checkpoint: found a zip archive, expec"
+    ):
+        run_pack_job(make_job(tmp_path, teacher=path))
+
+
+def test_a_file_where_the_pack_should_be_is_named(tmp_path, job):
+    for out in (job.teacher, job.teacher / "pack"):
+        with pytest.raises(ConfigError, match=f"out: found the file {job.teacher}, expected a folder"):
+            run_pack_job(make_job(tmp_path, folder=out))
+
+
+FACTS = {
+    "filters": ["clip_abs=null", "remove_mean=true", "band_pass_hz=null", "notch_hz=null", 'mode="causal"']
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scaling": "none"},
+        {"window_ms": 300.0},
+        {"window_ms": "long"},
+        {"window_ms": float("nan")},
+        {"filters": 3},
+        {"filters": [1]},
+        {"filters": ["remove_mean=true"]},
+        {"filters": ["clip_abs=9.0", *FACTS["filters"][1:]]},
+        {"filters": [*FACTS["filters"][:4], 'mode="zero-phase"']},
+        {"filters": [*FACTS["filters"], "rectify=true"]},
+    ],
+)
+def test_a_teachers_file_that_says_what_we_cannot_prepare_is_refused(job, wrong):
+    save_weights(load_teacher(job.teacher), job.teacher, FACTS | wrong)
+    (field,) = wrong
+    with pytest.raises(DataError, match=f"{field}: found"):
+        run_pack_job(job)
+
+
+def test_the_teachers_file_decides_where_it_speaks(tmp_path, job):
+    """Older files say nothing of filters: there the flags decide."""
+    flagged = make_job(tmp_path, folder=tmp_path / "flagged", remove_mean=True)
+    run_pack_job(flagged)
+    save_weights(load_teacher(job.teacher), job.teacher, FACTS)
+    run_pack_job(job)
+    found, expected = (KnowledgePack.open(each.folder).manifest for each in (job, flagged))
+    assert found == expected
+    assert found.filters == tuple(FACTS["filters"])
 
 
 def test_a_teacher_with_a_licence_of_its_own_passes_it_on(tmp_path, job):
