@@ -80,7 +80,7 @@ def check(dataset: Dataset, progress: Callable[[str], None] = lambda _subject: N
             continue
         faults.extend(check_trials(subject, trials, dataset))
         for i, trial in enumerate(trials):
-            if not _constant(trial.emg).all():  # all-zero trials are silent, not copies
+            if len(trial.emg) and not _constant(trial.emg).all():  # silent or empty trials are no copies
                 owners[hashlib.sha256(trial.emg.tobytes()).digest()].append((subject, i))
     return faults + _duplicates(owners)
 
@@ -141,7 +141,7 @@ def _clipped(subject: str, trials: Sequence[Recording], dataset: Dataset) -> Ite
             counts += [
                 0 if _constant(t.emg)[channel] else int((t.emg[:, channel] == rail).sum()) for t in trials
             ]
-    share = counts.sum() / signal.size
+    share = counts.sum() / max(signal.size, 1)
     at = ", ".join(f"{rail:g}" for rail in sorted(rails))
     detail = f"{{count}} values ({share:.2%}) stand at the rail {at}, in {{trials}}"
     yield from _touched("clipped", subject, counts.tolist(), detail)
@@ -196,6 +196,8 @@ def _gaps(subject: str, trials: Sequence[Recording], _dataset: Dataset) -> Itera
 
 def _rate(subject: str, trials: Sequence[Recording], _dataset: Dataset) -> Iterator[Fault]:
     off = [_rate_error(trial) > RATE_TOLERANCE for trial in trials]
+    if not any(off):
+        return
     worst = max(trials, key=_rate_error)
     measured_hz = (len(worst.time_s) - 1) / max(float(worst.time_s[-1] - worst.time_s[0]), 1e-9)
     detail = (
@@ -206,6 +208,8 @@ def _rate(subject: str, trials: Sequence[Recording], _dataset: Dataset) -> Itera
 
 def _rate_error(trial: Recording) -> float:
     """How far the stated rate is from the clock's, as a share; gaps may count as lasting or not."""
+    if len(trial.time_s) < 2:
+        return 0.0
     lasted_s = float(trial.time_s[-1] - trial.time_s[0])
     lost_s = sum(g.end_s - g.start_s - 1 / trial.sample_rate_hz for g in trial.gaps)
     stated_s = (len(trial.time_s) - 1) / trial.sample_rate_hz
@@ -217,7 +221,7 @@ def _rate_error(trial: Recording) -> float:
 def _short(subject: str, trials: Sequence[Recording], dataset: Dataset) -> Iterator[Fault]:
     needed = dataset.meta.crop_samples[1] if dataset.meta.crop_samples else 0
     lengths = np.array([len(trial.emg) for trial in trials])
-    limit = max(SHORT * float(np.median(lengths)), needed)
+    limit = max(SHORT * float(np.median(lengths)), needed, 1)
     detail = f"{{trials}} are shorter than {limit:.0f} samples, the shortest {lengths.min()}"
     yield from _touched("short", subject, (lengths < limit).astype(int).tolist(), detail)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from distillation.distil import distil, torch_seed
 from distillation.models import build_window
 from distillation.prepare import join, own_scale, prepare
+from protocols.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +38,18 @@ def scaled_people(dataset: Dataset, subjects: Sequence[str], signal: SignalSpec)
     """Each person's recordings, scaled by their own signal.
 
     Raises:
-        DataError: somebody has none of the gestures.
+        DataError: somebody has none of the gestures; the message names them.
     """
-    people = {subject: prepare(dataset.recordings(subject), signal) for subject in subjects}
-    return {subject: trials.scaled(own_scale(trials)) for subject, trials in people.items()}
+    return {subject: _scaled(dataset, subject, signal) for subject in subjects}
+
+
+def _scaled(dataset: Dataset, subject: str, signal: SignalSpec) -> Trials:
+    recordings = dataset.recordings(subject)
+    try:
+        trials = prepare(recordings, signal)
+        return trials.scaled(own_scale(trials))
+    except DataError as error:
+        raise DataError(f"{dataset.name}, {subject}: {error}") from error
 
 
 def teach(

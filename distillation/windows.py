@@ -212,7 +212,13 @@ class Trials:
         return crops, self.labels[trial]
 
     def channel_rms(self) -> FloatArray:
-        """(C,) root mean square of each channel over all trials: a person's own scale, no labels needed."""
+        """(C,) root mean square of each channel over all trials: a person's own scale, no labels needed.
+
+        Raises:
+            DataError: no trial has a sample.
+        """
+        if not any(map(len, self.emg)):
+            raise DataError(f"channel RMS: found no sample in {len(self)} trials, expected at least one")
         total = np.sum([np.square(x, dtype=np.float64).sum(axis=0) for x in self.emg], axis=0)
         rms: FloatArray = np.sqrt(total / sum(len(x) for x in self.emg)).astype(np.float32)
         return rms

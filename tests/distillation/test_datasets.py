@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -164,6 +165,20 @@ def test_a_held_gesture_outside_the_recording_is_left_out(tmp_path, caplog):
     write_recording(whole, tmp_path / "a.hdf5")
     assert [t.gesture for t in open_dataset(tmp_path).recordings("ada")] == ["rest", "fist"]
     assert "trial 2 (session 0) is left out: a trial has 0 samples" in caplog.text
+    (fault,) = check(open_dataset(tmp_path))
+    assert (fault.kind, fault.trials, fault.first_trial) == ("short", 1, 2)
+
+
+def test_a_person_of_empty_trials_only_is_checked_and_refused(tmp_path):
+    write_recording(held("ada", gestures=()), tmp_path / "a.hdf5")
+    for subject in ("bob", "eve"):
+        empty = replace(held(subject), holds=(Hold("fist", 7.0, 8.0),))
+        write_recording(empty, tmp_path / f"{subject}.hdf5")
+    dataset = open_dataset(tmp_path)
+    found = [(fault.kind, fault.subject) for fault in check(dataset)]
+    assert found == [("short", "bob"), ("short", "eve")]
+    with pytest.raises(DataError, match="bob: a trial has 0 samples"):
+        dataset.recordings("bob")
 
 
 @pytest.mark.parametrize(

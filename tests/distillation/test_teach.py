@@ -59,7 +59,7 @@ def test_everybody_is_scaled_by_their_own_signal(people):
 
 def test_a_person_without_the_gestures_is_refused(dataset):
     """A teacher is not trained on half of whom was named."""
-    with pytest.raises(DataError, match="wave"):
+    with pytest.raises(DataError, match=rf"made, {PUBLIC[0]}: .*wave"):
         scaled_people(open_dataset(dataset), PUBLIC, replace(SIGNAL, gestures=("wave", "pinch")))
 
 

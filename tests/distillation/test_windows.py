@@ -168,3 +168,10 @@ def test_other_labels_renumber_and_drop():
     assert fewer.label_names == ("point", "rest")
     assert fewer.labels.tolist() == [1, 0, -1]
     assert trials.without_labels().labels.tolist() == [-1] * 4
+
+
+def test_the_rms_of_nothing_is_an_error():
+    """It would be nan, and scale everything to nan."""
+    trials = Trials.from_recordings([trial("fist"), trial("rest")], NAMES)
+    with pytest.raises(DataError, match="channel RMS: found no sample in 0 trials"):
+        trials.select(Selection(sessions=(7,), repetitions=None)).channel_rms()
