@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from distillation.recording import Recording
+
+log = logging.getLogger(__name__)
 
 PATTERN = "*.hdf5"
 
@@ -46,7 +49,7 @@ def headers(folder: Path) -> tuple[dict[Path, Header], tuple[Skipped, ...]]:
 
 
 def describe(folder: Path) -> DatasetMeta:
-    """The meta of a folder that has no `meta.json`, from its recordings.
+    """The meta of a folder that has no `meta.json`, from its recordings; those that cannot be used are logged.
 
     Raises:
         DataError: no recording can be read, or they differ in channels, rate or units.
@@ -55,6 +58,8 @@ def describe(folder: Path) -> DatasetMeta:
     if not found:
         reasons = "; ".join(s.reason for s in skipped) or f"no {PATTERN} in it"
         raise DataError(f"{folder}: no readable recording: {reasons}")
+    for each in skipped:
+        log.warning("skipped %s", each.reason)  # which begins with the path
     kinds = {(h.channels, h.sample_rate_hz, h.units) for h in found.values()}
     if len(kinds) > 1:
         raise DataError(f"{folder}: recordings differ in (channels, rate, units): {sorted(kinds)}")

@@ -337,7 +337,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("kind", UNUSABLE)
-def test_an_unusable_recording_costs_its_file_not_the_folder(tmp_path, kind):
+def test_an_unusable_recording_costs_its_file_not_the_folder(tmp_path, caplog, kind):
     attributes, message = UNUSABLE[kind]
     write_recording(held("ada"), tmp_path / "a.hdf5")
     write_recording(held("bob"), tmp_path / "b.hdf5")
@@ -345,6 +345,7 @@ def test_an_unusable_recording_costs_its_file_not_the_folder(tmp_path, kind):
         file["data"].attrs.update(attributes)
     dataset = open_dataset(tmp_path)
     assert dataset.subjects == ("ada",)
+    assert re.search(rf"skipped .*b\.hdf5: .*{message}", caplog.text)
     assert len(dataset.recordings("ada")) == 2
     (fault,) = [fault for fault in check(dataset) if fault.kind == "broken"]
     assert fault.subject == "b.hdf5"
