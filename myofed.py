@@ -260,8 +260,8 @@ def pack(
     out: Annotated[Path, typer.Option(help="Folder of the pack.")],
     subjects: Annotated[str, typer.Option(help="Public people, a,b,…; without it, all.")] = "",
     data_dir: Annotated[Path | None, typer.Option(help="Where datasets lie.")] = None,
-    window_ms: Annotated[float | None, typer.Option(help="Default: the teacher's own.")] = None,
-    stride_ms: Annotated[float | None, typer.Option(help="Default: half a window.")] = None,
+    window_ms: Annotated[float | None, typer.Option(max=60_000, help="Default: the teacher's own.")] = None,
+    stride_ms: Annotated[float | None, typer.Option(max=60_000, help="Default: half a window.")] = None,
     remove_mean: Annotated[bool | None, typer.Option(help="Default: as the teacher's file says.")] = None,
     band_pass_hz: Annotated[
         tuple[float, float] | None,
