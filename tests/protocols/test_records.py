@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as npst
 from protocols.errors import DataError, MessageError, VersionMismatch
 from protocols.manifest import SignedManifest
 from protocols.records import (
+    MAX_EXAMPLES,
     VERSION,
     Evaluation,
     Hello,
@@ -111,7 +112,7 @@ def test_weights_are_read_in_rows():
     assert np.array_equal(found, columns_first)
 
 
-@given(NAMES, st.integers(0, 10**6), st.integers(0, 10**9), WEIGHTS, FLOATS)
+@given(NAMES, st.integers(0, 10**6), st.integers(0, MAX_EXAMPLES), WEIGHTS, FLOATS)
 def test_any_update_round_trips_with_nan_and_infinite_metrics(subject, number, examples, weights, metrics):
     """Metrics that are not numbers survive: it is the server that decides about them."""
     update = Update(subject, number, examples, weights, metrics)
@@ -278,3 +279,11 @@ def test_bytes_do_not_change_on_the_way(kind):
     """Sender and receiver count the same."""
     content = READERS[kind][0].to_record()
     assert count_bytes(transported(content)) == count_bytes(content)
+
+
+def test_more_examples_than_a_person_can_have_are_no_message():
+    """One client must not become the whole average, nor overflow it."""
+    for claimed in (MAX_EXAMPLES + 1, 10**400, -(10**400)):
+        content = Introduction("s1", ("train",), claimed).to_record()
+        with pytest.raises(MessageError, match="expected at most"):
+            Introduction.from_record(content)

@@ -234,15 +234,26 @@ def test_a_bad_evaluation_is_recorded_and_the_others_count(tmp_path, dataset, fa
     assert [e["subject"] for e in events(tmp_path, "evaluation")] == ["s4"]
 
 
-def test_an_evaluation_without_one_of_the_students_is_averaged_where_it_has_one(tmp_path, dataset):
-    """A node that did not personalise counts for the shared student alone."""
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        (
+            {"shared": [[1, 0, 0], [1, 0, 0], [0, 0, 0]]},
+            "evaluated ['shared'], asked ['personalised', 'shared']",
+        ),
+        ({"shared": [[2]], "personalised": [[2]]}, "shared counts (1, 1) of 2 windows, expected (3, 3) of 2"),
+        ({"shared": [[9, 0, 0]] * 3, "personalised": [[9, 0, 0]] * 3}, "of 27 windows, expected (3, 3) of 2"),
+    ],
+)
+def test_an_evaluation_that_counts_something_else_is_rejected(tmp_path, dataset, counts, reason):
+    """Every student that was asked for, among the task's gestures, each window once; the others are averaged."""
 
     def answer(message, _context):
-        return Message(Evaluation("s4", 1, 2, {"shared": [[1, 0], [1, 0]]}).to_record(), reply_to=message)
+        return Message(Evaluation("s4", 1, 2, counts).to_record(), reply_to=message)
 
     run(tmp_path, dataset, rounds=1, client=answering("s4", answer, message_type="evaluate"))
     accuracy = {e["subject"]: e["accuracy"] for e in events(tmp_path, "evaluation")}
     (line,) = events(tmp_path, "evaluated")
-    assert accuracy["s4"] == {"shared": 0.5}
-    assert line["metrics"]["accuracy_shared"] == pytest.approx((0.5 + accuracy["s3"]["shared"]) / 2)
-    assert line["metrics"]["accuracy_personalised"] == accuracy["s3"]["personalised"]
+    (rejected,) = [e["rejected"] for e in events(tmp_path, "client") if "rejected" in e]
+    assert reason in rejected
+    assert line["metrics"]["accuracy_shared"] == accuracy["s3"]["shared"]
