@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from distillation.augmentation import Augmentation
-from distillation.losses import soft_target_loss
+from distillation.losses import hard_label_loss, soft_target_loss
 from protocols.errors import ConfigError, DataError, DivergedError
 
 if TYPE_CHECKING:
@@ -190,7 +189,7 @@ def _losses(student: nn.Module, batches: Batches, spec: TrainSpec) -> tuple[torc
     """(task loss on own labels, distillation loss on the pack); 0 where there is no such batch."""
     hard = soft = torch.zeros(())
     if (own := batches.own()) is not None:
-        hard = F.cross_entropy(student(own.windows), own.targets, label_smoothing=spec.label_smoothing)
+        hard = hard_label_loss(student(own.windows), own.targets, smoothing=spec.label_smoothing)
     if (pack := batches.pack()) is not None:
         soft = soft_target_loss(student(pack.windows), pack.targets, temperature=spec.temperature)
     return hard, soft

@@ -9,6 +9,7 @@ import torch
 
 from distillation.checkpoint_reader import read_state_dict
 from distillation.models import build
+from distillation.targets import GESTURES
 from distillation.weights import load_model, read_metadata
 from protocols.errors import DataError
 
@@ -20,17 +21,6 @@ ZIP_MAGIC = b"PK\x03\x04"
 PREFIX = "network."  # where the Lightning module keeps its network
 
 META_LICENSE = "CC-BY-NC-4.0"  # of Meta's published checkpoints and of all that is made with them
-META_GESTURES = (
-    "index_press",
-    "index_release",
-    "middle_press",
-    "middle_release",
-    "thumb_click",
-    "thumb_down",
-    "thumb_in",
-    "thumb_out",
-    "thumb_up",
-)
 
 
 def load_teacher(path: str | Path) -> EventModel | WindowModel:
@@ -72,5 +62,5 @@ def load_checkpoint(path: str | Path) -> EventModel:
     model = build("teacher")
     model.load_state_dict({name: tensors[PREFIX + name] for name in wanted})
     model.license = META_LICENSE
-    model.label_names = META_GESTURES
+    model.label_names = GESTURES
     return model.eval()

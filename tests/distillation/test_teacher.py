@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from distillation.models import build, build_window, num_parameters
-from distillation.teacher import META_GESTURES, load_teacher, teacher_license
+from distillation.targets import GESTURES
+from distillation.teacher import load_teacher, teacher_license
 from distillation.weights import save_weights
 from protocols.errors import DataError
 
@@ -96,10 +97,10 @@ def test_a_lightning_checkpoint_becomes_the_teacher(checkpoint, network):
 def test_the_checkpoints_licence_and_gestures_come_along(checkpoint, tmp_path):
     teacher = load_teacher(checkpoint)
     assert teacher.license == teacher_license(checkpoint) == "CC-BY-NC-4.0"
-    assert teacher.label_names == META_GESTURES
+    assert teacher.label_names == GESTURES
     save_weights(teacher, tmp_path / "teacher.safetensors")
     again = load_teacher(tmp_path / "teacher.safetensors")
-    assert (again.license, again.label_names) == ("CC-BY-NC-4.0", META_GESTURES)
+    assert (again.license, again.label_names) == ("CC-BY-NC-4.0", GESTURES)
     assert teacher_license(tmp_path / "teacher.safetensors") == "CC-BY-NC-4.0"
     assert torch.equal(again.projection.weight, teacher.projection.weight)
 
