@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from distillation.atomic import replacing
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,13 +24,10 @@ def save_checkpoint(folder: Path, server_round: int, weights: Weights) -> Path:
     """Write the weights after a round; replaced as a whole, older ones beyond `KEEP` are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"round-{server_round:05d}.safetensors"
-    temporary = folder / f".{path.name}.{os.getpid()}"
     in_rows = {name: np.asarray(array, order="C") for name, array in weights.items()}  # as save_file takes it
     facts = {"round": str(server_round), "names": json.dumps(list(weights))}  # safetensors sorts them
-    save_file(in_rows, temporary, metadata=facts)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing(path) as scratch:
+        save_file(in_rows, scratch, metadata=facts)
     for old in sorted(folder.glob("round-*.safetensors"))[:-KEEP]:
         old.unlink()
     return path

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from distillation.atomic import replacing
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file that a reader, or a crash, sees whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing(path) as scratch:
+        scratch.write_text(text)
 
 
 def _drop_torn_line(file: FileIO) -> None:
