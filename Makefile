@@ -6,7 +6,7 @@ EXTRAS := learn,dev
 PIP_FLAGS ?=
 
 # Debian packages that tests need beside Python; a machine that has them all is left alone.
-SYSTEM_PACKAGES := git python3-venv
+SYSTEM_PACKAGES := git python3-venv gcc libc6-dev make mosquitto gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
 
 .PHONY: demo test lint bench full system help
 
@@ -35,7 +35,7 @@ full: .venv/installed  ## slow tests too, and all three seeds (more than an hour
 system:  ## Debian packages that the tests need (root or sudo)
 	@missing=""; for p in $(SYSTEM_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -z "$$missing" ]; then echo "system packages are there: $(SYSTEM_PACKAGES)"; else \
-	run=$$([ "$$(id -u)" = 0 ] || echo sudo); $$run apt-get update -qq && $$run apt-get install -qq -y $$missing; fi
+	run=$$([ "$$(id -u)" = 0 ] || echo sudo); $$run apt-get update -qq && $$run apt-get install -qq -y --no-install-recommends $$missing; fi
 
 # Installs again only when the pins change.
 .venv/installed: pyproject.toml constraints.txt

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from device.commands import board_app
 from protocols.errors import (
     AggregationError,
     ConfigError,
@@ -34,6 +35,7 @@ data_app = typer.Typer(
     no_args_is_help=True, help="The datasets at hand, what is wrong with one, and importing your own."
 )
 app.add_typer(data_app, name="data")
+app.add_typer(board_app, name="board")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")]
 DataDir = Annotated[

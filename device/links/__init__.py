@@ -1,0 +1,1 @@
+"""Links to boards: serial ports, MQTT brokers, recordings played back, synthetic people."""

@@ -1,0 +1,1 @@
+"""From a link to a recording: prompts, journal, HDF5."""
