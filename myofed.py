@@ -7,6 +7,7 @@ Every command takes `--json`: one JSON object on stdout, logs on stderr. Exit 0:
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -350,6 +351,7 @@ def fail(error: BaseException, code: int) -> NoReturn:
 
 def main() -> None:
     """Run the command line; every expected error ends with a sentence, never with a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
     try:
         app()
     except ConfigError as error:

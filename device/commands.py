@@ -31,3 +31,24 @@ DataDir = Annotated[
 def report(result: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str], *, as_json: bool) -> None:
     """Print a job's result: as one JSON object, or as the text that `text` makes of it."""
     sys.stdout.write((json.dumps(result) if as_json else text(result)) + "\n")
+
+
+@board_app.command()
+def broker(
+    folder: Annotated[Path, typer.Argument(help="Its configuration and passwords; made if it is not there.")],
+    *,
+    boards: Annotated[
+        str, typer.Option(help="Board ids, with commas: each gets a password and its own topics.")
+    ],
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 1883,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for boards on your Wi-Fi (not encrypted).")
+    ] = "127.0.0.1",
+) -> None:
+    """Set up a Mosquitto broker with a password and rights for each board, and run it until Ctrl-C."""
+    from device.broker import broker_text, serve_forever, write_broker
+
+    names = [name.strip() for name in boards.split(",") if name.strip()]
+    written = write_broker(folder, names, port=port, host=host)
+    sys.stderr.write(broker_text(written) + "\n")
+    serve_forever(written)
