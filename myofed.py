@@ -6,8 +6,10 @@ Every command takes `--json`: one JSON object on stdout, logs on stderr. Exit 0:
 
 from __future__ import annotations
 
+import ast
 import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -341,6 +343,42 @@ def score(
         tolerance_s=tolerance,
     )
     report(score_as_json(result), score_as_text, as_json=as_json)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="Which; without it, what there is. Its own options follow.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Measure: the benchmarks of the folder `benchmarks`, each printing its figures side by side."""
+    folder = Path(__file__).with_name("benchmarks")
+    found = {path.stem: path for path in sorted(folder.glob("*.py"))}
+    if not found:
+        raise ConfigError(
+            f"bench: {folder} is not there; benchmarks come with the source, not with the wheel"
+        )
+    if name is None:
+        listed = {n: first_sentence(path) for n, path in found.items()}
+        report({"benchmarks": listed}, bench_text, as_json=as_json)
+    elif name not in found:
+        raise ConfigError(f"bench: found {name!r}, allowed are {', '.join(found)}")
+    else:
+        command = [sys.executable, found[name], *context.args, *(["--json"] if as_json else [])]
+        sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603
+
+
+def first_sentence(script: Path) -> str:
+    """What a script says of itself on its first line."""
+    return (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").split("\n", 1)[0]
+
+
+def bench_text(result: Mapping[str, Any]) -> str:
+    """One line a benchmark."""
+    return "\n".join(f"{name:16} {what}" for name, what in result["benchmarks"].items())
 
 
 def fail(error: BaseException, code: int) -> NoReturn:

@@ -18,7 +18,7 @@ import myofed
 
 PROGRAM = Path(sys.executable).with_name("myofed")
 DEADLINE_S = 120.0
-COMMANDS = ("models", "data", "simulate", "teach", "pack", "score")
+COMMANDS = ("models", "data", "simulate", "teach", "pack", "score", "board", "bench")
 
 QUICK = """\
 name: quick
@@ -236,3 +236,17 @@ def test_ctrl_c_on_a_terminal_ends_with_130_and_says_how_to_go_on(quick, tmp_pat
     assert f"stopped; go on with: myofed simulate --resume {folder}" in text
     assert "Traceback" not in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back
+
+
+def test_bench_lists_what_there_is_and_refuses_what_is_not(call):
+    code, out, _ = call("bench")
+    assert code == 0
+    assert re.search(r"^frames +\w", out, re.MULTILINE)
+    code, _, err = call("bench", "nonsense")
+    assert code == 2
+    assert "frames" in err
+
+
+def test_bench_runs_a_script_with_its_own_options(call):
+    code, _, _ = call("bench", "frames", "--no-such-option")
+    assert code == 2
