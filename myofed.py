@@ -367,7 +367,7 @@ def bench(
     elif name not in found:
         raise ConfigError(f"bench: found {name!r}, allowed are {', '.join(found)}")
     else:
-        command = [sys.executable, found[name], *context.args, *(["--json"] if as_json else [])]
+        command = [sys.executable, str(found[name]), *context.args, *(["--json"] if as_json else [])]
         sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603
 
 
