@@ -1,0 +1,116 @@
+"""The link to a board, whatever the way: frames in, commands out.
+
+async with open_link("serial:///dev/ttyUSB0") as link:
+    async for frame in link:
+        ...
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from device.links.url import EXAMPLES, LinkUrl
+from protocols.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from protocols.frame import Acknowledge, Frame, Hello
+
+GROUP = "myofed.links"
+# Ways to a board itself, and ways to what was recorded or made up. The former reconnect; the latter, like
+# those that other packages bring under the entry points of GROUP, are `open_x(url, *, data_dir)`.
+BOARDS = {
+    "serial": "device.links.serial_link:open_serial",
+    "socket": "device.links.serial_link:open_serial",
+    "mqtt": "device.links.mqtt_link:open_mqtt",
+    "mqtts": "device.links.mqtt_link:open_mqtt",
+}
+PLAYED = {"replay": "device.links.played_link:open_replay"}
+
+
+class Link(Protocol):
+    """What every scheme gives.
+
+    Attributes:
+        url: as shown to people: no password.
+        hello: the board's latest.
+        arrived_s: Unix time at which the last bytes of the frame given last arrived, taken where they did.
+        connected: whether the board is there now.
+        num_rejected: payloads or stretches of bytes that were no frame.
+        num_overrun: arrivals dropped here, the oldest first, since nobody took them in time.
+        num_reconnects: how often the board was lost and found again.
+    """
+
+    url: str
+    hello: Hello
+    arrived_s: float
+    connected: bool
+    num_rejected: int
+    num_overrun: int
+    num_reconnects: int
+
+    def __aiter__(self) -> AsyncIterator[Frame]:
+        """Every frame but acknowledgements, oldest first; ends only where a replay ends.
+
+        Raises:
+            LinkError: the board is gone for good: `give_up_s` is over, or another one is on the line.
+            VersionMismatch: it came back with a firmware of another frame version.
+        """
+        ...
+
+    async def command(self, name: str, argument: str = "", *, timeout_s: float = 3.0) -> Acknowledge:
+        """Ask the board to do something and return its answer, be it yes or no.
+
+        Raises:
+            LinkError: no answer in time.
+        """
+        ...
+
+
+@asynccontextmanager
+async def open_link(
+    url: str,
+    *,
+    hello_timeout_s: float = 5.0,
+    give_up_s: float | None = None,
+    data_dir: Path | None = None,
+) -> AsyncIterator[Link]:
+    """A board that streams, until the context is left; then it is asked to stop.
+
+    Once opened, a lost connection is found again with back-off, and the board asked to go on.
+
+    Args:
+        url: serial://PORT, socket://HOST:PORT, mqtt(s)://HOST/BOARD, replay://FILE_OR_SET, synthetic://.
+        hello_timeout_s: how long the board may take to say hello.
+        give_up_s: without a connection for this long, LinkError; None: try for ever.
+        data_dir: where a dataset named in a replay is looked for.
+
+    Raises:
+        ConfigError: an address that cannot be, or that nothing here can open.
+        LinkError: nobody there; the message says what to do.
+        VersionMismatch: a board with frames of versions that are not spoken here.
+    """
+    address = LinkUrl.parse(url)
+    opener = _opener(address)
+    if address.scheme in BOARDS:
+        opened = opener(address, hello_timeout_s=hello_timeout_s, give_up_s=give_up_s)
+    else:
+        opened = opener(address, data_dir=data_dir)
+    async with opened as link:
+        yield link
+
+
+def _opener(url: LinkUrl) -> Callable[..., AbstractAsyncContextManager[Link]]:
+    """What opens addresses of this scheme; ConfigError where nothing does."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    found |= {name: EntryPoint(name, place, GROUP) for name, place in (BOARDS | PLAYED).items()}
+    if url.scheme not in found:
+        raise ConfigError(
+            f"{url.shown}: found the scheme {url.scheme!r}, expected one of {', '.join(sorted(found))}: {EXAMPLES}"
+        )
+    opener: Any = found[url.scheme].load()
+    return opener  # type: ignore[no-any-return]
