@@ -39,7 +39,7 @@ FLAT_UV = (
     0.3  # electrode and amplifier make more than this on any skin: Huigen et al. 2002, Med. Biol. Eng. 40
 )
 STUCK = 0.2  # of the samples at the rail: the amplifier does not come back
-CLIPPED_SAMPLES, PILE_UP, CLIPPED = 5, 3, 0.005
+CLIPPED_SAMPLES, PILE_UP, CLIPPED = 5, 3, 0.01
 RAILS_COUNTS = 32  # no converter has its rails closer together; the few codes of a quiet channel pile up too
 HUM_SHARE, HUM_UV = 0.5, 5.0  # the mains make more than half of what is there, and more than electrode noise
 OPEN_SHARE, OPEN_TIMES, OPEN_UV = 0.8, 10.0, 500.0  # an open input is an aerial: hum and hardly anything else
