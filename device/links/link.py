@@ -33,25 +33,35 @@ PLAYED = {"replay": "device.links.played_link:open_replay"}
 
 
 class Link(Protocol):
-    """What every scheme gives.
+    """What every scheme gives."""
 
-    Attributes:
-        url: as shown to people: no password.
-        hello: the board's latest.
-        arrived_s: Unix time at which the last bytes of the frame given last arrived, taken where they did.
-        connected: whether the board is there now.
-        num_rejected: payloads or stretches of bytes that were no frame.
-        num_overrun: arrivals dropped here, the oldest first, since nobody took them in time.
-        num_reconnects: how often the board was lost and found again.
-    """
+    @property
+    def url(self) -> str:
+        """As shown to people: no password."""
 
-    url: str
-    hello: Hello
-    arrived_s: float
-    connected: bool
-    num_rejected: int
-    num_overrun: int
-    num_reconnects: int
+    @property
+    def hello(self) -> Hello:
+        """The board's latest."""
+
+    @property
+    def arrived_s(self) -> float:
+        """Unix time at which the last bytes of the frame given last arrived, taken where they did."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the board is there now."""
+
+    @property
+    def num_rejected(self) -> int:
+        """Payloads or stretches of bytes that were no frame."""
+
+    @property
+    def num_overrun(self) -> int:
+        """Arrivals dropped here, the oldest first, since nobody took them in time."""
+
+    @property
+    def num_reconnects(self) -> int:
+        """How often the board was lost and found again."""
 
     def __aiter__(self) -> AsyncIterator[Frame]:
         """Every frame but acknowledgements, oldest first; ends only where a replay ends.
@@ -60,7 +70,6 @@ class Link(Protocol):
             LinkError: the board is gone for good: `give_up_s` is over, or another one is on the line.
             VersionMismatch: it came back with a firmware of another frame version.
         """
-        ...
 
     async def command(self, name: str, argument: str = "", *, timeout_s: float = 3.0) -> Acknowledge:
         """Ask the board to do something and return its answer, be it yes or no.
@@ -68,7 +77,6 @@ class Link(Protocol):
         Raises:
             LinkError: no answer in time.
         """
-        ...
 
 
 @asynccontextmanager
