@@ -102,8 +102,8 @@ typedef struct {
 #define MYOFED_SLOT_BYTES(channels, sample_bytes, samples_per_frame) \
     ((MYOFED_SAMPLES_OVERHEAD_BYTES + (size_t)(channels) * (sample_bytes) * (samples_per_frame) + 3) / 4 * 4)
 #define MYOFED_FILTER_BYTES(channels, decimation)                                                              \
-    ((size_t)(channels) * (4 * (size_t)MYOFED_TAPS(decimation) + 4 + 2 * sizeof(myofed_biquad_state_t)) + \
-     ((size_t)MYOFED_TAPS(decimation) * 2 + 3) / 4 * 4)
+    ((size_t)(channels) * (4 * MYOFED_TAPS(decimation) + 4 + 2 * sizeof(myofed_biquad_state_t)) + \
+     (MYOFED_TAPS(decimation) * 2 + 3) / 4 * 4)
 #define MYOFED_BOARD_MEMORY_BYTES(channels, sample_bytes, samples_per_frame, decimation, frames) \
     (MYOFED_FILTER_BYTES(channels, decimation) +                                                 \
      ((size_t)(frames) + 1) * MYOFED_SLOT_BYTES(channels, sample_bytes, samples_per_frame))
@@ -113,11 +113,12 @@ const char *myofed_config_problem(const myofed_config_t *config);
 
 // Set a board up; a hello and a status leave with the first poll, samples after the command `start`.
 // `memory`: aligned to 4, the board's from now on; the filters take their part, the ring all the rest.
-// MYOFED_ERR_CONFIG: see above. MYOFED_ERR_SIZE: less than MYOFED_BOARD_MEMORY_BYTES for one frame.
+// MYOFED_ERR_CONFIG: see above. MYOFED_ERR_SIZE: not aligned, or less than MYOFED_BOARD_MEMORY_BYTES for one frame.
 myofed_err_t myofed_board_init(myofed_board_t *board, const myofed_config_t *config, const myofed_hooks_t *hooks,
                                void *memory, size_t memory_bytes);
 
-// Take n samples of all channels, (n, num_channels) counts at the input rate, evenly spaced from `time_us` on.
+// Take n samples of all channels, (n, num_channels) counts (within ±2^30) at the input rate, evenly spaced from
+// `time_us` on.
 // Counts of less than 16 bits may be shifted up before (and uv_per_count down): decimation then adds resolution.
 void myofed_board_take(myofed_board_t *board, uint64_t time_us, const int32_t *counts, size_t n);
 
@@ -137,7 +138,7 @@ void myofed_board_poll(myofed_board_t *board, uint64_t now_us);
 // A gateway may be new (connected to a broker, a port was opened): hello and status leave with the next poll.
 void myofed_board_announce(myofed_board_t *board);
 
-// Put a marker into the outbox: a button, a trigger.
+// Put a marker into the outbox: a button, a trigger. The label is UTF-8.
 void myofed_board_mark(myofed_board_t *board, uint64_t time_us, const char *label);
 
 // What the next status says beside the counters; the message (a warning for people, or "") is copied.

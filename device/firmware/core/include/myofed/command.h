@@ -27,11 +27,11 @@ typedef struct {
 myofed_result_t myofed_command_run(const myofed_command_t *table, size_t table_size, void *context, const char *name,
                                    const char *argument, char *answer, size_t capacity);
 
-// KEY=VALUE: copy the key (cut to capacity - 1 bytes never happens: NULL instead) and return where the value
-// starts, or NULL where there is no '=' or no key.
+// KEY=VALUE: copy the key and return where the value starts, or NULL where there is no '=', no key, or one of
+// more than capacity - 1 bytes.
 const char *myofed_command_value(const char *argument, char *key, size_t capacity);
 
-// Join up to three strings as the answer, cut to its capacity at a whole character.
+// Join three strings ("" for none) as the answer, cut at a whole character; capacity at least 1.
 void myofed_answer(char *answer, size_t capacity, const char *first, const char *second, const char *third);
 
 #ifdef __cplusplus

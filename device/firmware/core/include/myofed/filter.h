@@ -13,11 +13,11 @@
 extern "C" {
 #endif
 
-#define MYOFED_MAX_DECIMATION 64
+#define MYOFED_MAX_DECIMATION 32
 // A Kaiser window of 20 output samples and beta = 6.2: flat to 0.4 of the output rate, and at least 60 dB down
 // from 0.6 of it on, which is all that could alias into that band. Delay: 10 output samples, taken off the times.
 #define MYOFED_TAPS_PER_PHASE 20
-#define MYOFED_TAPS(decimation) ((decimation) > 1 ? MYOFED_TAPS_PER_PHASE * (decimation) + 1 : 0)
+#define MYOFED_TAPS(decimation) ((decimation) > 1 ? (size_t)MYOFED_TAPS_PER_PHASE * (decimation) + 1 : 0)
 
 typedef struct {
     const int16_t *taps;  // MYOFED_TAPS(decimation), Q15, sum 32768; the same for all channels
@@ -35,8 +35,10 @@ void myofed_decimator_init(myofed_decimator_t *decimator, uint8_t num_channels, 
 
 // Take one sample of all channels; true: `output` holds one sample at the lower rate, whose instant lies
 // myofed_decimator_delay() input samples before this one. The first sample ever counts as having stood forever.
+// Counts lie within ±2^30.
 bool myofed_decimator_take(myofed_decimator_t *decimator, const int32_t *sample, int32_t *output);
 
+// 10 output samples, in input samples.
 uint32_t myofed_decimator_delay(const myofed_decimator_t *decimator);
 
 // A second-order section in transposed direct form II.
