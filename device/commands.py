@@ -52,3 +52,61 @@ def broker(
     written = write_broker(folder, names, port=port, host=host)
     sys.stderr.write(broker_text(written) + "\n")
     serve_forever(written)
+
+
+@board_app.command()
+def emulate(
+    link: Annotated[
+        Path | None, typer.Argument(metavar="[LINK]", help="With --serial: a name for the port's path.")
+    ] = None,
+    *,
+    serial: Annotated[bool, typer.Option("--serial", help="Speak over a pseudo-terminal.")] = False,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="mqtt(s)://USER:PASSWORD@HOST:PORT/BOARD, or $MYOFED_MQTT_PASSWORD."
+        ),
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(metavar="NAME_OR_FOLDER", help="Who wears it: a dataset, an HDF5 recording, synthetic."),
+    ] = "synthetic",
+    subject: Annotated[str | None, typer.Option(help="The person; default: the first.")] = None,
+    repetitions: Annotated[
+        str | None, typer.Option(help="Repetitions that are performed, 0,1,…; default: all.")
+    ] = None,
+    rest: Annotated[
+        str | None, typer.Option(help="The gesture between prompts; default: the set's rest.")
+    ] = None,
+    board_id: Annotated[str | None, typer.Option(help="Default: as in --mqtt, else `emulated`.")] = None,
+    speed: Annotated[float, typer.Option(help="Times faster than life.")] = 1.0,
+    frame_ms: Annotated[float, typer.Option(help="Length of a frame.")] = 20.0,
+    faults: Annotated[
+        str,
+        typer.Option(help="loss=0.01,flip=1e-5,repeat=…,late=…,reset=30,drift=200,jump=5@20,stall=2@10,…"),
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of faults, reactions and synthetic people.")] = 0,
+    seconds: Annotated[float | None, typer.Option(help="How long; default: until Ctrl-C.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Run the firmware's own code here, fed by recordings, on a pseudo-terminal or a broker."""
+    from device.emulator.emulate import EmulateJob, emulate_text, parse_repetitions, run_emulate
+
+    job = EmulateJob(
+        data=data,
+        serial=serial,
+        link=link,
+        mqtt=mqtt,
+        subject=subject,
+        repetitions=parse_repetitions(repetitions),
+        rest=rest,
+        board_id=board_id,
+        speed=speed,
+        frame_ms=frame_ms,
+        faults=faults,
+        seed=seed,
+        seconds=seconds,
+        data_dir=data_dir,
+    )
+    report(run_emulate(job), emulate_text, as_json=as_json)
