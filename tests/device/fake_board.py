@@ -226,7 +226,7 @@ class MqttBoard(Running):
         client, self._client = self._client, None
         if client is not None:
             client.on_connect = client.on_message = None
-            client._thread_terminate = True  # noqa: SLF001  (no DISCONNECT: the broker sends the last will)
+            client._thread_terminate = True  # no DISCONNECT: the broker sends the last will
             if client.socket() is not None:
                 client.socket().close()
             client.loop_stop()
