@@ -110,3 +110,21 @@ def emulate(
         data_dir=data_dir,
     )
     report(run_emulate(job), emulate_text, as_json=as_json)
+
+
+@board_app.command("list")
+def list_(
+    *,
+    broker: Annotated[str, typer.Option(metavar="mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]")] = "",
+    port: Annotated[
+        list[str] | None,
+        typer.Option(help="A serial port to ask, or socket://HOST:PORT; repeatable; default: all."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for a hello.")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """The boards at this machine's serial ports and, with --broker, at an MQTT broker."""
+    from device.links.discovery import ListJob, list_text, run_list
+
+    job = ListJob(broker=broker, ports=tuple(port or ()), timeout_s=timeout)
+    report(run_list(job), list_text, as_json=as_json)

@@ -34,10 +34,7 @@ class AnotherBoard(LinkError):  # noqa: N818  (the name says what happened)
 
 
 class BoardLink:
-    """A `Link` over a wire; use it as an async context.
-
-    Attributes: see `device.links.link.Link`.
-    """
+    """A `Link` over a wire, with the attributes told there; use it as an async context."""
 
     hello: Hello
 
@@ -64,6 +61,7 @@ class BoardLink:
         self._frames: Backlog[tuple[Frame, float]] = Backlog()
         self._held: Backlog[tuple[Frame, float]] = Backlog()  # until it is known whose frames these are
         self._greeted: asyncio.Future[Hello] | None = None
+        self._some, self._lost = asyncio.Event(), asyncio.Event()
         self._wanted = True  # that the board streams
         self._rejected_before = 0
         self._board_us = 0
@@ -72,9 +70,7 @@ class BoardLink:
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._some, self._lost = asyncio.Event(), asyncio.Event()
-        self._inbox = Inbox(lambda: loop.call_soon_threadsafe(self._drain))
+        self._prepare()
         await self._attach()
         self._rejected_before = (
             self._wire.num_rejected
@@ -89,12 +85,22 @@ class BoardLink:
         self._closed = True
         self._some.set()
         self._keeper.cancel()
+        await asyncio.wait([self._keeper])
         try:
             if self.connected:
                 with suppress(LinkError):
                     await self.command("stop", timeout_s=STOP_TIMEOUT_S)
         finally:
             self.connected = False
+            await self._wire.close()
+
+    async def greet(self) -> Hello:
+        """Ask who is there and leave: nothing is started or stopped; errors as of the context."""
+        self._prepare()
+        try:
+            await self._wire.open(self._inbox)
+            return await self._ask_hello()
+        finally:
             await self._wire.close()
 
     @property
@@ -108,7 +114,6 @@ class BoardLink:
         return self._inbox.num_overrun + self._frames.num_overrun
 
     def __aiter__(self) -> Self:
-        """Every frame but acknowledgements, oldest first."""
         return self
 
     async def __anext__(self) -> Frame:
@@ -148,6 +153,10 @@ class BoardLink:
             del self._answers[command.sequence]
         there = "" if self.connected else "; it is not connected at the moment"
         raise LinkError(f"{self.url}: no answer to {name!r} in {timeout_s:g} s{there}")
+
+    def _prepare(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._inbox = Inbox(lambda: loop.call_soon_threadsafe(self._drain))
 
     def _command(self, name: str, argument: str = "") -> Command:
         self._sequence = (self._sequence + 1) % (1 << 32)

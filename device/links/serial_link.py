@@ -145,7 +145,7 @@ def _read(stream: ByteStream, inbox: Inbox, closing: threading.Event) -> None:
             if chunk:
                 inbox.put(chunk, time.time())
     except (OSError, TypeError) as error:  # TypeError: pyserial's, where a port vanishes on Windows
-        inbox.lose(LinkError(f"unplugged or hung up: {error}"))
+        inbox.lose(LinkError(f"the port hung up: unplugged? ({error})"))
     finally:
         stream.close()
 
