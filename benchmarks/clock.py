@@ -51,7 +51,9 @@ def wifi(rng: np.random.Generator, sent_s: NDArray[np.float64]) -> NDArray[np.fl
 
 def main() -> None:
     """Measure, and print lines or one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--json", action="store_true")
@@ -61,7 +63,9 @@ def main() -> None:
     if options.json:
         print(json.dumps(figures))
         return
-    print(f"{'arrivals':12} {'after':>6}  {'offset error':>20}  {'drift error':>20}  {'naive offset':>12}  a frame")
+    print(
+        f"{'arrivals':12} {'after':>6}  {'offset error':>20}  {'drift error':>20}  {'naive offset':>12}  a frame"
+    )
     for name, rows in figures.items():
         for row in rows:
             offset = f"{row['offset_ms']:.3f} (at most {row['worst_offset_ms']:.3f})"
@@ -89,7 +93,8 @@ def measured(
 
 
 def one_run(
-    delays: Callable[[np.random.Generator, NDArray[np.float64]], NDArray[np.float64]], rng: np.random.Generator
+    delays: Callable[[np.random.Generator, NDArray[np.float64]], NDArray[np.float64]],
+    rng: np.random.Generator,
 ) -> list[list[float]]:
     """Errors of offset (ms) and drift (ppm), those of the naive clock, and the cost of a frame."""
     sent_s = np.arange(1, AFTER_S[-1] / FRAME_S + 1) * FRAME_S  # on the host's clock
