@@ -128,3 +128,20 @@ def list_(
 
     job = ListJob(broker=broker, ports=tuple(port or ()), timeout_s=timeout)
     report(run_list(job), list_text, as_json=as_json)
+
+
+@board_app.command()
+def info(
+    url: Url,
+    *,
+    seconds: Annotated[float, typer.Option(help="How long to listen; the rate needs 5.")] = 5.0,
+    mains: Annotated[str, typer.Option(help="Mains frequency: 50, 60 or auto.")] = "auto",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Who a board is, how its link does, and which electrodes touch the skin (channels count from 1)."""
+    from device.inspect import InfoJob, check_info, info_text, run_info
+
+    result = run_info(InfoJob(url=url, seconds=seconds, mains=mains, data_dir=data_dir))
+    report(result, info_text, as_json=as_json)
+    check_info(result)

@@ -155,7 +155,8 @@ def log_rms(emg_uv: FloatArray, sample_rate_hz: float) -> Floats:
     if len(emg_uv) < length:
         return np.zeros((0, emg_uv.shape[1]))
     windows = sliding_window_view(emg_uv, length, axis=0)[::stride]  # (N, C, T)
-    return np.log(windows.std(axis=2, dtype=np.float64) + FLOOR_UV)
+    features: Floats = np.log(windows.std(axis=2, dtype=np.float64) + FLOOR_UV)
+    return features
 
 
 def _damaged(hold: _Hold) -> Repeat:
