@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from device.emulator.core import BoardCore
 from device.emulator.faults import BadLine, Faults
 from device.emulator.performer import counts
-from protocols.frame import Command, Kind, Status, decode_payload, encode_payload
+from protocols.frame import Kind, Status, decode_payload
 
 if TYPE_CHECKING:
     import threading
@@ -112,15 +112,15 @@ class EmulatedBoard:
 
     def _boot(self, life_s: float) -> None:
         """Power on: clock and sequences begin anew, samples flow after the command `start`."""
-        self._booted_s, self._ahead_us, self._taken = life_s, 0, 0
+        self._booted_s, self._ahead_us, self._taken, self._last_us = life_s, 0, 0, 0
         self._core = BoardCore(self.config, on_command=self._command)
         self._num_opened = self.transport.num_opened
 
     def _end_life(self) -> None:
-        """Power off: the core's counters are taken down, frames that had not left are gone."""
-        self._core.receive(encode_payload(Command(0, 0, "status")), 0)
-        for kind, payload in self._core.poll(0):
-            status = decode_payload(payload) if kind is Kind.STATUS else None
+        """Power off: frames that had not left are gone; the core's counters are taken down."""
+        self._core.announce()  # the next poll brings a status
+        said = [payload for kind, payload in self._core.poll(self._last_us) if kind is Kind.STATUS]
+        status = decode_payload(said[-1])
         if isinstance(status, Status):
             self._ended.update(samples=status.num_samples, dropped=status.num_dropped)
         self._core.close()
@@ -171,7 +171,8 @@ class EmulatedBoard:
         """Put on the line what the core has to say; it keeps it while the line takes nothing."""
         if self._stalled or self._unplugged or not self.transport.ready:
             return
-        for kind, payload in self._core.poll(self._clock_us(life_s)):
+        self._last_us = self._clock_us(life_s)
+        for kind, payload in self._core.poll(self._last_us):
             self.sent[kind.name.lower()] += 1
             self._put(self._line.carry(kind, payload, self._encode))
 
@@ -196,9 +197,7 @@ class EmulatedBoard:
         if name == "restart":
             self._restart = True
             return True, ""
-        if name == "prompt" and self._wearer.gestures:
-            return self._wearer.answer(argument)
-        return None
+        return self._wearer.answer(argument) if name == "prompt" and self._wearer.gestures else None
 
 
 def run_boards(boards: Sequence[EmulatedBoard], stop: threading.Event, *, seconds: float = math.inf) -> None:
