@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
@@ -10,6 +11,8 @@ from protocols.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MAX_MEASURED = 1e300  # whole numbers beyond cannot be floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,44 @@ class LinkQuality:
         """Read what `to_json` wrote; keys unknown here are left out.
 
         Raises:
-            DataError: a value that is no number.
+            DataError: a count that is no whole number from 0, or a measurement that is no finite number.
         """
-        found: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        for name, value in found.items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise DataError(f"link quality: found {name} = {value!r:.80}, expected a number")
-        known: dict[str, Any] = {n: math.nan if v is None else v for n, v in found.items()}
-        return cls(**known)
+        found: dict[str, Any] = {}
+        for field in fields(cls):
+            if field.name in values:
+                is_count, value = isinstance(field.default, int), values[field.name]
+                found[field.name] = _count(field.name, value) if is_count else _measured(field.name, value)
+        return cls(**found)
+
+    def to_text(self) -> str:
+        """As one line of JSON, which is how a recording's file keeps it."""
+        return json.dumps(self.to_json())
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read what `to_text` wrote.
+
+        Raises:
+            DataError: it is no JSON object, or as `from_json`.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"link_quality: expected a JSON object, found {text!r:.80} ({error})") from error
+        if not isinstance(values, dict):
+            raise DataError(f"link_quality: expected a JSON object, found {text!r:.80}")
+        return cls.from_json(values)
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise DataError(f"link_quality: found {name} = {value!r:.80}, expected a whole number from 0")
+    return value
+
+
+def _measured(name: str, value: object) -> float:
+    if value is None:  # not known
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_MEASURED:
+        raise DataError(f"link_quality: found {name} = {value!r:.80}, expected a finite number")
+    return float(value)

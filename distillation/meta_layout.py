@@ -17,6 +17,7 @@ import numpy as np
 import tables
 
 from distillation.atomic import replacing
+from distillation.link_quality import LinkQuality
 from distillation.pandas_fixed import numbers, read_frame, texts, write_frame
 from distillation.recording import Gap, Hold, Recording, Stage, find_gaps
 from protocols.errors import DataError
@@ -149,6 +150,7 @@ def _recording(path: Path, file: h5py.File) -> Recording:
         license=_text(data, "license", META_LICENSE),
         task=_text(data, "task", META_TASK),
         stages=stages,
+        link=_link(data),
     )
 
 
@@ -217,6 +219,11 @@ def _gaps(data: h5py.Dataset, time_s: TimeArray, rate_hz: float) -> tuple[Gap, .
     return tuple(Gap(float(start), float(end)) for start, end in rows)
 
 
+def _link(data: h5py.Dataset) -> LinkQuality | None:
+    text = _text(data, "link_quality", "")
+    return LinkQuality.from_text(text) if text else None
+
+
 def _prompts(file: h5py.File) -> tuple[tuple[str, float], ...]:
     if "prompts" not in file:
         return ()
@@ -268,7 +275,8 @@ def _check_writable(recording: Recording) -> None:
 
 def _write_data(recording: Recording, path: Path) -> None:
     row = np.dtype([("emg", np.float32, (recording.channels,)), ("time", np.float64)])
-    with h5py.File(path, "w") as file:
+    # readable by HDF5 1.8 and later; the older default cannot hold attributes over 64 KiB, which are 4,096 gaps
+    with h5py.File(path, "w", libver=("v108", "latest")) as file:
         data = file.create_dataset("data", shape=(len(recording.emg),), dtype=row)
         for start in range(0, len(recording.emg), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
@@ -277,6 +285,8 @@ def _write_data(recording: Recording, path: Path) -> None:
             data[part] = rows
         for key in ("task", "sample_rate_hz", "units", "board", "license", "subject", "session"):
             data.attrs[key] = getattr(recording, key)
+        if recording.link is not None:
+            data.attrs["link_quality"] = recording.link.to_text()
         data.attrs["gaps"] = np.array([(g.start_s, g.end_s) for g in recording.gaps]).reshape(-1, 2)
 
 

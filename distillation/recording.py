@@ -13,6 +13,8 @@ from protocols.errors import DataError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from distillation.link_quality import LinkQuality
+
 FloatArray = NDArray[np.float32]
 TimeArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -67,6 +69,7 @@ class Recording:
         license: of the data; empty where it is the person's own.
         task: the task's name in Meta's layout.
         stages: parts of the session other than holds.
+        link: how well a board's samples arrived; None where no board was, or nothing is known of it.
     """
 
     emg: FloatArray
@@ -82,6 +85,7 @@ class Recording:
     license: str = ""
     task: str = "discrete_gestures"
     stages: tuple[Stage, ...] = ()
+    link: LinkQuality | None = None
 
     def __post_init__(self) -> None:
         if self.emg.ndim != 2 or self.time_s.shape != self.emg.shape[:1]:
