@@ -18,8 +18,9 @@ import numpy as np
 from device.emulator.core import BoardConfig
 from device.emulator.emulated_board import EmulatedBoard, run_boards
 from device.emulator.faults import Faults
+from device.emulator.mqtt_transport import MqttTransport
 from device.emulator.performer import Performer, Playback, parse_repetitions
-from device.emulator.transports import MqttTransport, PtyTransport
+from device.emulator.transports import PtyTransport
 from device.links.url import LinkUrl
 from distillation.datasets import open_dataset
 from distillation.recording import read_recording

@@ -1,37 +1,24 @@
-"""How an emulated board reaches its gateway: a pseudo-terminal that looks like a serial port, or a broker.
+"""How an emulated board reaches its gateway; here, a pseudo-terminal that looks like a serial port.
 
-Neither ever waits: many boards take turns in one thread.
+A transport never waits: many boards take turns in one thread.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import socket
-import time
 import tty
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-
-from protocols.errors import ConfigError, LinkError
-from protocols.frame import Kind
-from protocols.topics import AVAILABILITY, DELIVERY, OFFLINE, ONLINE, topic
+from protocols.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from paho.mqtt.reasoncodes import ReasonCode
-
-    from device.links.url import LinkUrl
+    from protocols.frame import Kind
 
 READ_BYTES = 4096
-CONNECT_TIMEOUT_S = 5.0
-KEEPALIVE_S = 20
-FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 2.0
 
 
 class Transport(Protocol):
@@ -171,135 +158,3 @@ class PtyTransport:
     def _remove_link(self) -> None:
         if self._link is not None and self._link.is_symlink() and str(self._link.readlink()) == self.path:
             self._link.unlink()
-
-
-class MqttTransport:
-    """A connection to a broker, found again with back-off.
-
-    Args:
-        url: mqtt(s)://USER:PASSWORD@HOST:PORT/BOARD; `ca` names a file of certificates for mqtts.
-
-    Raises:
-        ConfigError: a board id or certificate file that cannot be.
-        LinkError: no broker there, or it refuses.
-    """
-
-    delimited = False
-
-    def __init__(self, url: LinkUrl) -> None:
-        self._board, self._shown = url.path, url.shown
-        self.num_opened = 0
-        self._came: list[bytes] = []
-        self._connected = self._cut = False
-        self._refused = ""
-        self._retry_s, self._retry_at_s, self._misc_at_s = FIRST_RETRY_S, 0.0, 0.0
-        self._client = self._make_client(url)
-        self._first_connection(url)
-
-    @property
-    def ready(self) -> bool:
-        """Whether the broker has welcomed the board, and takes what it gets."""
-        return self._connected and not self._client.want_write()
-
-    def turn(self) -> list[bytes]:
-        """Commands that came in; connects again where the broker was lost."""
-        now_s = time.monotonic()
-        if self._client.socket() is None:
-            self._reconnect(now_s)
-        else:
-            self._client.loop_read()
-            if self._client.want_write():
-                self._client.loop_write()
-            if now_s >= self._misc_at_s:
-                self._client.loop_misc()
-                self._misc_at_s = now_s + 1
-        came, self._came = self._came, []
-        return came
-
-    def send(self, kind: Kind, wire: bytes) -> None:
-        """Publish on the topic of its kind."""
-        how = DELIVERY[kind]
-        self._client.publish(topic(self._board, kind), wire, how.qos, how.retained)
-
-    def cut(self) -> None:
-        """The broker sees the connection end and publishes the last will."""
-        self._cut = True
-        if (connection := self._client.socket()) is not None:
-            # A duplicate, since TLS would say goodbye.
-            with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-                duplicate.shutdown(socket.SHUT_RDWR)
-            self._client.loop_read()
-
-    def restore(self) -> None:
-        """Connect again at the next turn."""
-        self._cut, self._retry_at_s = False, 0.0
-
-    def close(self) -> None:
-        """Say that the board is offline, and goodbye."""
-        if self._connected:
-            told = self._client.publish(topic(self._board, AVAILABILITY), OFFLINE, 1, retain=True)
-            self._work_until(told.is_published, time.monotonic() + 1)
-        self._client.disconnect()
-        if self._client.want_write():
-            self._client.loop_write()
-
-    def _make_client(self, url: LinkUrl) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"board-{self._board}")
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        if url.user:
-            client.username_pw_set(url.user, url.password)
-        if url.scheme == "mqtts":
-            try:
-                client.tls_set(url.options.get("ca"))
-            except OSError as error:
-                raise ConfigError(f"{url.shown}: ca: {error}") from error
-        client.will_set(topic(self._board, AVAILABILITY), OFFLINE, 1, retain=True)
-        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_message = self._on_message
-        return client
-
-    def _first_connection(self, url: LinkUrl) -> None:
-        try:
-            self._client.connect(url.host, url.port, KEEPALIVE_S)
-        except (OSError, ValueError) as error:
-            raise LinkError(
-                f"{self._shown}: no connection ({error}); is the broker running there?"
-            ) from error
-        deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
-        self._work_until(lambda: self._connected or bool(self._refused), deadline_s)
-        if not self._connected:
-            raise LinkError(f"{self._shown}: the broker refuses ({self._refused or 'it does not answer'})")
-
-    def _work_until(self, done: Callable[[], bool], deadline_s: float) -> None:
-        while not done() and (left_s := deadline_s - time.monotonic()) > 0:
-            if (connection := self._client.socket()) is None:
-                return
-            select.select([connection], [], [], left_s)
-            self._client.loop_read()
-            if self._client.want_write():
-                self._client.loop_write()
-
-    def _reconnect(self, now_s: float) -> None:
-        if self._cut or now_s < self._retry_at_s:
-            return
-        self._retry_at_s = now_s + self._retry_s
-        self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
-        with contextlib.suppress(OSError, ValueError):  # tried again later
-            self._client.reconnect()
-
-    def _on_connect(
-        self, _client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any
-    ) -> None:
-        self._refused = str(reason) if reason.is_failure else ""
-        if reason.is_failure:
-            return
-        self._client.subscribe(topic(self._board, Kind.COMMAND), DELIVERY[Kind.COMMAND].qos)
-        self._client.publish(topic(self._board, AVAILABILITY), ONLINE, 1, retain=True)
-        self._connected, self._retry_s = True, FIRST_RETRY_S
-        self.num_opened += 1
-
-    def _on_disconnect(self, *_: Any) -> None:
-        self._connected = False
-
-    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self._came.append(bytes(message.payload))
