@@ -10,17 +10,16 @@ from client.node import NodeSpec, load_shard
 from client.train import node_rng, student_of
 from distillation.distil import predict
 from distillation.personalise import fit_to_device, personalise
+from distillation.prepare import calibration_spec
 from distillation.scores import confusion_matrix
 from distillation.spec import PersonaliseSpec, Settings, SignalSpec
+from distillation.student_file import student_facts
 from distillation.weights import save_weights
-from distillation.windows import WindowSpec
 from protocols.records import Evaluation, Task
 
 if TYPE_CHECKING:
     from distillation.window_models import WindowModel
     from distillation.windows import WindowSet
-
-CALIBRATION_OVERLAP = 4  # calibration windows start every quarter of a window: few recordings, many views
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
     signal, spec = SignalSpec.from_json(task.signal), EvaluateSpec.from_json(task.settings)
     shard = load_shard(node, signal)
     own, test = shard.need_calibration(), shard.need_test()
-    calibration = own.window_set(WindowSpec(signal.window, max(1, signal.window // CALIBRATION_OVERLAP)))
+    calibration = own.window_set(calibration_spec(signal))
     shared = student_of(task, signal)
     students = {"shared": fit_to_device(shared, calibration.windows, spec.fit)}
     if spec.personalise:
@@ -59,7 +58,8 @@ def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
         )
         store = Path(node.store)
         store.mkdir(parents=True, exist_ok=True)
-        save_weights(students["personalised"], store / "student.safetensors", {"subject": node.subject})
+        facts = student_facts(signal, shard.own) | {"subject": node.subject}
+        save_weights(students["personalised"], store / "student.safetensors", facts)
     confusion = {name: _confusion(student, test) for name, student in students.items()}
     return Evaluation(node.subject, task.round, len(test), confusion)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distillation.datasets import open_dataset
-from distillation.prepare import own_scale, prepare, window_spec
+from distillation.prepare import own_mean, own_scale, prepare, window_spec
 from distillation.splits import Selection
+from distillation.student_file import OwnSignal
 from protocols.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -112,11 +113,13 @@ class Shard:
         train: labelled trials for the rounds, or None.
         calibration: trials that the personal student may learn from, or None.
         test: windows that are only classified, or None.
+        own: the levels that scaled them; a live stream needs them too.
     """
 
     train: Trials | None
     calibration: Trials | None
     test: WindowSet | None
+    own: OwnSignal
 
     def need_calibration(self) -> Trials:
         """The calibration trials; DataError if the node has none."""
@@ -145,16 +148,17 @@ def load_shard(node: NodeSpec, signal: SignalSpec) -> Shard:
     train = _chosen(node, "train", recordings, signal)
     calibration = _chosen(node, "calibration", recordings, signal)
     test = _chosen(node, "test", recordings, signal)
-    reference = calibration or train
-    if reference is None:
+    reference, selection = calibration or train, node.calibration or node.train
+    if reference is None or selection is None:
         raise DataError(f"{node.subject}: found neither calibration nor training recordings to scale by")
-    scale = own_scale(reference)
+    own = OwnSignal(own_scale(reference), own_mean(selection.select(recordings), signal))
     if calibration is not None and not node.labelled:
         calibration = calibration.without_labels()
     return Shard(
-        train=None if train is None else train.scaled(scale),
-        calibration=None if calibration is None else calibration.scaled(scale),
-        test=None if test is None else test.scaled(scale).window_set(window_spec(signal)),
+        train=None if train is None else train.scaled(own.scale),
+        calibration=None if calibration is None else calibration.scaled(own.scale),
+        test=None if test is None else test.scaled(own.scale).window_set(window_spec(signal)),
+        own=own,
     )
 
 

@@ -145,3 +145,82 @@ def info(
     result = run_info(InfoJob(url=url, seconds=seconds, mains=mains, data_dir=data_dir))
     report(result, info_text, as_json=as_json)
     check_info(result)
+
+
+@board_app.command()
+def live(
+    url: Url,
+    *,
+    student: Annotated[Path, typer.Option(help="A student's file (.safetensors).")],
+    recordings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FOLDER", help="Own recordings, which fit the student to you; labels unread."
+        ),
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="Whose recordings; default: the only person's.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability that counts; default 0.5, of event students 0.35.")
+    ] = None,
+    debounce_ms: Annotated[float, typer.Option(help="How long a gesture has to last to count.")] = 50.0,
+    publish: Annotated[
+        str | None, typer.Option(metavar="mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]", help="Tell this broker.")
+    ] = None,
+    home_assistant: Annotated[
+        bool, typer.Option("--home-assistant", help="With --publish: announce a sensor.")
+    ] = False,
+    donning: Annotated[Path | None, typer.Option(help="What `myofed board donning --out` wrote.")] = None,
+    check: Annotated[
+        int, typer.Option(min=0, help="Prompt each gesture so often, and print how often it was right.")
+    ] = 0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="How long; default: until Ctrl-C, or the check is done.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the check's order; default: any.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """The gestures as they are made: on the screen, at a broker, and with --check how often they are right."""
+    from device.donning import read_channel_map
+    from device.live.live import LiveJob, live_text, run_live
+
+    job = LiveJob(
+        url=url,
+        student=student,
+        recordings=recordings,
+        subject=subject,
+        threshold=threshold,
+        debounce_s=debounce_ms / 1000,
+        publish=publish,
+        home_assistant=home_assistant,
+        channel_map=None if donning is None else read_channel_map(donning),
+        check=check,
+        seconds=seconds,
+        seed=seed,
+        data_dir=data_dir,
+    )
+    report(run_live(job), live_text, as_json=as_json)
+
+
+@board_app.command()
+def donning(
+    url: Url,
+    *,
+    recordings: Annotated[
+        str, typer.Option(metavar="NAME_OR_FOLDER", help="The person's earlier recordings.")
+    ],
+    subject: Annotated[str | None, typer.Option(help="Whose recordings; default: the only person's.")] = None,
+    gestures: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The two to hold; default: those that tell most.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the channel map is written (.json).")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """How far the armband is rotated since the earlier recordings, and which channels are which now."""
+    from device.live.donning_check import DonningJob, donning_text, run_donning
+
+    job = DonningJob(
+        url=url, recordings=recordings, subject=subject, gestures=gestures, out=out, data_dir=data_dir
+    )
+    report(run_donning(job), donning_text, as_json=as_json)

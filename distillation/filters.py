@@ -1,4 +1,4 @@
-"""Filters of a whole recording, before windows are cut: a window's edge would ring."""
+"""Filters of a whole recording, or of a live stream, before windows are cut: a window's edge would ring."""
 
 from __future__ import annotations
 
@@ -143,9 +143,54 @@ class FilterChain:
         return cls(**values)
 
 
+class FilterStream:
+    """A causal chain on an endless stream, piece by piece: the same numbers as on the whole, however it is cut.
+
+    Args:
+        chain: its mode must be causal.
+        sample_rate_hz: of the stream.
+        mean: (C,) what `remove_mean` subtracts: the mean of earlier recordings, since a stream has no end over
+            which its own could be taken.
+
+    Raises:
+        ConfigError: a chain that looks ahead, that lacks its mean, or whose bands do not fit the rate.
+    """
+
+    def __init__(self, chain: FilterChain, sample_rate_hz: float, *, mean: FloatArray | None = None) -> None:
+        if chain.mode != "causal":
+            raise ConfigError(f"mode: found {chain.mode!r}, a live stream can only be filtered 'causal'")
+        if chain.remove_mean and mean is None:
+            raise ConfigError(
+                "remove_mean: found no mean for a live stream, expected that of earlier recordings"
+            )
+        self._clip = np.inf if chain.clip_abs is None else chain.clip_abs
+        self._mean = mean if chain.remove_mean else None
+        self._sections = chain.sections(sample_rate_hz)
+        self._state: NDArray[np.float64] | None = None
+
+    def restart(self) -> None:
+        """Forget what came before: the next sample is the first."""
+        self._state = None
+
+    def feed(self, emg: FloatArray) -> FloatArray:
+        """The next samples (n, C), filtered (n, C) float32."""
+        emg = np.clip(emg, -self._clip, self._clip)
+        emg = emg if self._mean is None else emg - self._mean
+        if not len(self._sections) or not len(emg):
+            return emg
+        state = _settled(self._sections, emg[0]) if self._state is None else self._state
+        filtered, self._state = signal.sosfilt(self._sections, emg, axis=0, zi=state)
+        return np.asarray(filtered, dtype=np.float32)
+
+
+def _settled(sections: NDArray[np.float64], first: FloatArray) -> NDArray[np.float64]:
+    """(sections, 2, C) as if the first sample had lasted for ever: no step, hence no ringing, at the start."""
+    state: NDArray[np.float64] = signal.sosfilt_zi(sections)[:, :, np.newaxis] * first
+    return state
+
+
 def _causal(emg: FloatArray, sections: NDArray[np.float64]) -> FloatArray:
-    # as if the first sample had lasted for ever: no step, hence no ringing, at the start
-    settled = signal.sosfilt_zi(sections)[:, :, np.newaxis] * emg[0]  # (sections, 2, C)
+    settled = _settled(sections, emg[0])
     filtered: FloatArray = signal.sosfilt(sections, emg, axis=0, zi=settled)[0].astype(np.float32)
     return filtered
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 SCALING = "per-person channel RMS"  # as a knowledge pack's manifest says it
+CALIBRATION_OVERLAP = 4
 
 
 def filter_chain(signal: SignalSpec) -> FilterChain:
@@ -50,6 +51,20 @@ def prepare(recordings: Sequence[Recording], signal: SignalSpec) -> Trials:
     if (found := trials.emg[0].shape[1]) != signal.channels:
         raise DataError(f"recordings: found {found} channels, the task has {signal.channels}")
     return trials
+
+
+def own_mean(recordings: Sequence[Recording], signal: SignalSpec) -> FloatArray | None:
+    """(C,) what a live stream subtracts instead of each trial's mean; None where the task removes no mean."""
+    if not signal.remove_mean:
+        return None
+    emg = np.concatenate([r.emg for r in recordings if not r.holds or r.gesture in signal.gestures])
+    mean: FloatArray = emg.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
+
+
+def calibration_spec(signal: SignalSpec) -> WindowSpec:
+    """Windows that show a person's own signal: one every quarter of a window, since recordings are few."""
+    return WindowSpec(signal.window, max(1, signal.window // CALIBRATION_OVERLAP))
 
 
 def own_scale(trials: Trials) -> FloatArray:

@@ -11,12 +11,12 @@ import torch
 
 from distillation.datasets import open_dataset
 from distillation.distil import predict
-from distillation.prepare import window_spec
+from distillation.prepare import own_mean, own_scale, prepare, window_spec
 from distillation.spec import SignalSpec, TrainSpec
+from distillation.student_file import OwnSignal, student_facts
 from distillation.teach import scaled_people, teach
 from distillation.weights import save_weights
 from protocols.errors import ConfigError
-from server.teacher_signal import signal_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,10 +95,11 @@ def run_teach_job(job: TeachJob) -> dict[str, Any]:
     dataset = open_dataset(job.data, job.data_dir)
     subjects, signal = chosen_people(job.subjects, dataset), job.signal(dataset)
     people = list(scaled_people(dataset, subjects, signal).values())
+    facts = student_facts(signal, own_signal(dataset, subjects, signal))
     teacher = teach(job.model, people, signal, job.spec, np.random.default_rng(job.seed))
     teacher.license = dataset.license
     job.out.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(teacher, job.out, signal_facts(signal))
+    save_weights(teacher, job.out, facts)
     return {
         "teacher": str(job.out),
         "model": job.model,
@@ -107,11 +108,19 @@ def run_teach_job(job: TeachJob) -> dict[str, Any]:
         "license": dataset.license,
         "subjects": list(subjects),
         "gestures": list(signal.gestures),
-        **signal_facts(signal),
+        **facts,
         "steps": job.spec.steps,
         "training_accuracy": training_accuracy(teacher, people, signal),
         "seconds": round(time.monotonic() - started_s, 1),
     }
+
+
+def own_signal(dataset: Dataset, subjects: Sequence[str], signal: SignalSpec) -> OwnSignal | None:
+    """The levels of the one person whose model it is, for a live stream; None for several people's."""
+    if len(subjects) != 1:
+        return None
+    recordings = dataset.recordings(subjects[0])
+    return OwnSignal(own_scale(prepare(recordings, signal)), own_mean(recordings, signal))
 
 
 def training_accuracy(teacher: WindowModel, people: Sequence[Trials], signal: SignalSpec) -> float:

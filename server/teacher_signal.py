@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from distillation.prepare import SCALING, described_filters
+from distillation.prepare import SCALING
 from distillation.spec import SignalSpec
 from distillation.teacher import is_checkpoint
 from distillation.weights import read_metadata
@@ -23,17 +23,8 @@ if TYPE_CHECKING:
 FILTERS = ("remove_mean", "band_pass_hz", "notch_hz")  # fields of SignalSpec and flags of `myofed pack`
 
 
-def signal_facts(signal: SignalSpec) -> dict[str, object]:
-    """What a teacher's file says of the windows it was trained on: metadata for `save_weights`."""
-    return {
-        "window_ms": float(signal.window_ms),
-        "filters": list(described_filters(signal)),
-        "scaling": SCALING,
-    }
-
-
 def taught_signal(path: Path) -> dict[str, Any]:
-    """What `signal_facts` wrote, as fields of SignalSpec; what the file does not say is left out.
+    """What `student_facts` wrote, as fields of SignalSpec; what the file does not say is left out.
 
     Meta's checkpoint says nothing of it, nor do other files of weights.
 

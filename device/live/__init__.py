@@ -1,1 +1,1 @@
-"""From a link to gestures, as they happen."""
+"""Live gestures from a board's stream; without torch until a student is read."""
