@@ -211,7 +211,8 @@ class BoardCore:
     def stuffed(self, payload: bytes) -> bytes:
         """The payload for a serial line: COBS, with its delimiter behind."""
         stuffed = ctypes.create_string_buffer(len(payload) + len(payload) // 254 + 2)
-        return stuffed.raw[: self._library.myofed_stuff(payload, len(payload), stuffed)]
+        size = self._library.myofed_stuff(payload, len(payload), stuffed)
+        return stuffed.raw[:size]
 
     def close(self) -> None:
         """Give its memory back; nothing else may be called then."""

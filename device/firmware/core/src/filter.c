@@ -104,7 +104,7 @@ myofed_biquad_t myofed_highpass(float cutoff_hz, float sample_rate_hz) {
 
 myofed_biquad_t myofed_notch(float mains_hz, float quality, float sample_rate_hz) {
     const double omega = 2 * PI * mains_hz / sample_rate_hz;
-    const double alpha = sin(omega) / (2 * quality);
+    const double alpha = tan(omega / (2 * quality));
     const double a0 = 1 + alpha;
     const float middle = (float)(-2 * cos(omega) / a0);
     return (myofed_biquad_t){(float)(1 / a0), middle, (float)(1 / a0), middle, (float)((1 - alpha) / a0)};

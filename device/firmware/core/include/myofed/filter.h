@@ -51,10 +51,11 @@ typedef struct {
 } myofed_biquad_state_t;
 
 // Butterworth high-pass that takes the electrodes' offset away; 0 < cutoff_hz < sample_rate_hz / 2.
-// Source of both: Bristow-Johnson, Cookbook formulae for audio EQ biquad filter coefficients.
+// Source: Bristow-Johnson, Cookbook formulae for audio EQ biquad filter coefficients.
 myofed_biquad_t myofed_highpass(float cutoff_hz, float sample_rate_hz);
 
-// Notch at the mains' frequency, 3 dB down at mains_hz ± mains_hz / (2 quality).
+// Notch at the mains' frequency; the band between its points at 3 dB is mains_hz / quality wide.
+// Source: Orfanidis 1996, Introduction to Signal Processing, section 11.3.
 myofed_biquad_t myofed_notch(float mains_hz, float quality, float sample_rate_hz);
 
 float myofed_biquad_run(const myofed_biquad_t *filter, myofed_biquad_state_t *state, float input);
