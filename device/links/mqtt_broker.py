@@ -186,9 +186,11 @@ class Broker:
         except (FrameError, VersionMismatch) as error:
             log.info("%s: %s", name, error)
             return
-        self.boards[board_id] = seen
-        if what == AVAILABILITY and not seen.online:
-            self._tell(board_id, LinkError(f"board {board_id!r} went offline, its last will says"))
+        before, self.boards[board_id] = self.boards.get(board_id), seen
+        if before is not None and before.online and not seen.online:
+            self._tell(
+                board_id, LinkError(f"{self.url.shown}: board {board_id!r} went offline, says its last will")
+            )
 
     def _tell(self, board_id: str, error: LinkError) -> None:
         inbox = self._inboxes.get(topic(board_id, Kind.SAMPLES))

@@ -59,8 +59,8 @@ def tls_of(url: LinkUrl) -> ssl.SSLContext | None:
     ca = url.only("ca").options.get("ca")
     try:
         return ssl.create_default_context(cafile=ca)
-    except OSError as error:  # ssl.SSLError is one
-        why = error.strerror or "not in PEM format"
+    except OSError as error:
+        why = "not in PEM format" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(f"{url.shown}: ca={ca!r} is no file of certificates ({why})") from error
 
 

@@ -1,8 +1,10 @@
 """A small board in pure Python for tests of links: over a pty that can be cut and plugged in again, or over MQTT."""
 
+import asyncio
 import os
 import pty
 import select
+import socket
 import threading
 import time
 import tty
@@ -28,6 +30,31 @@ from protocols.frame import (
 from protocols.topics import AVAILABILITY, DELIVERY, OFFLINE, ONLINE, topic
 
 FRAME_S = 0.02
+
+
+def run(scenario, seconds=20):
+    """Run a test's coroutine function, but not for longer than `seconds`."""
+
+    async def bounded():
+        async with asyncio.timeout(seconds):
+            return await scenario()
+
+    return asyncio.run(bounded())
+
+
+async def until(condition):
+    """Wait for what other threads bring about; `run` bounds it."""
+    while not condition():  # noqa: ASYNC110  (what is waited for has no event)
+        await asyncio.sleep(0.001)
+
+
+async def take(link, count=1):
+    """The next `count` frames of samples."""
+    frames = []
+    while len(frames) < count:
+        frame = await anext(link)
+        frames += [frame] if isinstance(frame, Samples) else []
+    return frames
 
 
 class FakeBoard:
@@ -228,7 +255,7 @@ class MqttBoard(Running):
             client.on_connect = client.on_message = None
             client._thread_terminate = True  # no DISCONNECT: the broker sends the last will
             if client.socket() is not None:
-                client.socket().close()
+                client.socket().shutdown(socket.SHUT_RDWR)
             client.loop_stop()
 
     def send(self, frame):

@@ -1,0 +1,300 @@
+"""Links over MQTT, with a real Mosquitto: passwords, rights, restarts, many boards on one connection."""
+
+import asyncio
+import socket
+import ssl
+import subprocess
+import threading
+from contextlib import ExitStack
+from itertools import pairwise
+
+import pytest
+from broker import broker
+from fake_board import FakeBoard, MqttBoard, run, take, until
+from parts import need
+
+from device.links import LinkUrl, open_link
+from device.links.mqtt_link import open_boards
+from protocols.errors import ConfigError, LinkError, VersionMismatch
+from protocols.frame import Samples, encode_payload
+from protocols.topics import topic
+
+
+@pytest.fixture(scope="module")
+def mosquitto(tmp_path_factory):
+    with broker(tmp_path_factory.mktemp("mqtt")) as running:
+        yield running
+
+
+def board_at(mosquitto, name="emg-1", board=None):
+    """A board that logs in as itself."""
+    return MqttBoard(LinkUrl.parse(mosquitto.url(name, user=name)), board)
+
+
+def fails(url, error=LinkError, **options):
+    async def scenario():
+        async with open_link(url, **({"hello_timeout_s": 0.5} | options)):
+            pass
+
+    with pytest.raises(error) as caught:
+        run(scenario)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_samples_come_through_a_broker_and_none_is_missing(mosquitto):
+    with board_at(mosquitto) as board:
+
+        async def scenario():
+            async with open_link(mosquitto.url("emg-1")) as link:
+                assert link.url == f"mqtt://gateway@127.0.0.1:{mosquitto.port}/emg-1"
+                return await take(link, 20)
+
+        frames = run(scenario)
+    assert [b.sequence - a.sequence for a, b in pairwise(frames)] == [1] * 19
+    assert board.board.asked == ["hello", "start", "stop"]
+
+
+def test_a_restarted_broker_is_found_again_and_the_board_asked_to_go_on(mosquitto):
+    with board_at(mosquitto) as board:
+
+        async def scenario():
+            async with open_link(mosquitto.url("emg-1")) as link:
+                before = (await take(link, 3))[-1]
+                await asyncio.to_thread(mosquitto.restart)
+                frames = await take(link, 100)
+                assert frames[-1].sequence > before.sequence
+                assert link.num_reconnects >= 1
+                assert link.connected
+
+        run(scenario)
+    assert board.board.asked.count("start") >= 2
+
+
+def test_a_board_that_dies_is_offline_by_its_last_will_and_welcome_again(mosquitto):
+    with board_at(mosquitto) as board:
+
+        async def scenario():
+            async with open_link(mosquitto.url("emg-1")) as link:
+                await take(link, 3)
+                board.cut()
+                await until(lambda: not link.connected)
+                board.board.reset()
+                board.plug()
+                await take(link, 20)
+                assert (link.num_reconnects, board.board.streaming) == (1, True)
+
+        run(scenario)
+
+
+def test_two_boards_share_one_connection(mosquitto):
+    with board_at(mosquitto, "emg-1"), board_at(mosquitto, "emg-2") as second:
+        before = threading.active_count()
+
+        async def scenario():
+            url = LinkUrl.parse(mosquitto.url())
+            async with open_boards(url, ["emg-1", "emg-2"]) as links:
+                assert [link.hello.board_id for link in links.values()] == ["emg-1", "emg-2"]
+                assert sum(thread.name.startswith("paho") for thread in threading.enumerate()) <= before + 1
+                await asyncio.gather(*(take(link, 10) for link in links.values()))
+                second.cut()
+                await until(lambda: not links["emg-2"].connected)
+                await take(links["emg-1"], 20)  # one board's end is not the other's
+                assert links["emg-1"].num_reconnects == 0
+
+        run(scenario)
+
+
+def test_a_wrong_password_is_named_and_not_shown(mosquitto):
+    said = fails(mosquitto.url("emg-1").replace("gateway:", "gateway:wrong"))
+    assert "wrong user or password for 'gateway'" in said
+    assert "wrong" + mosquitto.folder.passwords["gateway"] not in said
+
+
+def test_a_broker_that_wants_a_user_says_so(mosquitto, monkeypatch):
+    monkeypatch.delenv("MYOFED_MQTT_PASSWORD", raising=False)
+    assert "wants a user: mqtt://USER:PASSWORD@" in fails(f"mqtt://127.0.0.1:{mosquitto.port}/emg-1")
+
+
+def test_a_user_without_the_right_to_command_is_told_which_rights_it_needs(mosquitto):
+    with board_at(mosquitto, "emg-1"):
+        said = fails(mosquitto.url("emg-1", user="emg-2"))
+    assert "do not let user 'emg-2' command board 'emg-1'" in said
+    assert "write myofed/emg-1/command" in said
+
+
+def test_the_broker_keeps_boards_out_of_each_other_s_topics(mosquitto):
+    """The rights in the tests' broker hold: what emg-2 says in emg-1's name reaches nobody."""
+    with board_at(mosquitto, "emg-1") as board, board_at(mosquitto, "emg-2") as other:
+
+        async def scenario():
+            async with open_link(mosquitto.url("emg-1")) as link:
+                forged = Samples(999_999, 0, 2, 1, b"\1\0")
+                other._client.publish(
+                    topic("emg-1", Samples.kind), encode_payload(forged), 1
+                ).wait_for_publish(5)
+                sequences = [frame.sequence for frame in await take(link, 10)]
+                assert 999_999 not in sequences
+
+        run(scenario)
+        assert board.board.streaming is False
+
+
+def test_an_unknown_board_is_named_with_those_that_are_there(mosquitto):
+    with board_at(mosquitto, "emg-2"), board_at(mosquitto, "emg-3"):
+        said = fails(mosquitto.url("emg-7"))
+    assert "no board 'emg-7' at mqtt://gateway@127.0.0.1" in said
+    assert said.endswith("emg-2, emg-3") or "emg-1, emg-2, emg-3" in said
+
+
+def test_a_board_that_is_off_is_told_from_an_unknown_one(mosquitto):
+    with board_at(mosquitto, "emg-2"):
+        pass
+    assert "board 'emg-2' is offline: switch it on" in fails(mosquitto.url("emg-2"))
+
+
+def test_a_board_that_is_on_but_does_not_answer_is_not_believed_by_its_retained_hello(mosquitto):
+    with board_at(mosquitto, "emg-3", FakeBoard("emg-3", mute={"hello"})):
+        assert "is known there but did not answer in 0.5 s" in fails(mosquitto.url("emg-3"))
+
+
+def test_a_board_that_comes_a_little_later_is_waited_for(mosquitto):
+    late = board_at(mosquitto, "emg-3")
+
+    async def scenario():
+        opening = open_link(mosquitto.url("emg-3"), hello_timeout_s=10)
+        task = asyncio.create_task(opening.__aenter__())
+        await asyncio.to_thread(late.plug)
+        link = await task
+        await take(link, 1)
+        await opening.__aexit__(None, None, None)
+
+    try:
+        run(scenario)
+    finally:
+        late.cut()
+
+
+def test_a_board_of_newer_frames_only_is_named(mosquitto):
+    with board_at(mosquitto, "emg-1", FakeBoard("emg-1", versions=(7, 9))):
+        assert "speaks frame version 7 to 9, this side 1" in fails(mosquitto.url("emg-1"), VersionMismatch)
+
+
+def test_messages_that_are_no_frame_are_counted(mosquitto):
+    with board_at(mosquitto) as board:
+
+        async def scenario():
+            async with open_link(mosquitto.url("emg-1")) as link:
+                board._client.publish(topic("emg-1", Samples.kind), b"nonsense")
+                while link.num_rejected == 0:
+                    await take(link, 1)
+                assert link.num_rejected == 1
+
+        run(scenario)
+
+
+def test_a_link_that_is_not_read_drops_the_oldest_and_counts_it(mosquitto):
+    """What is left is the newest, without a hole."""
+    with board_at(mosquitto, board=FakeBoard(channels=16, rate_hz=16_000.0)) as board:
+
+        async def scenario():
+            async with open_link(mosquitto.url("emg-1")) as link:
+                board._end()
+                for _ in range(300):  # of 10 kB
+                    board.send(board.board.samples())
+                last = board.board.sequences[Samples.kind]
+                board._begin()
+                await until(
+                    lambda: link._board_us >= board.board.num_samples / 16e3 and link.num_overrun >= 100
+                )
+                sequences = [frame.sequence for frame in await take(link, 150)]
+                assert sequences == list(range(sequences[0], sequences[0] + 150))
+                assert sequences[0] >= 100
+                assert last > sequences[0]
+
+        run(scenario)
+
+
+def test_a_refused_connection_says_what_to_do():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert f"127.0.0.1:{port}: connection refused; nothing listens there" in fails(
+        f"mqtt://127.0.0.1:{port}/emg-1"
+    )
+
+
+def test_an_unknown_host_says_what_to_do():
+    assert "unknown host 'no-such-host.invalid'" in fails("mqtt://no-such-host.invalid/emg-1")
+    assert "unknown host" in fails(f"mqtt://{'x' * 70}.invalid/emg-1")
+
+
+def test_a_url_without_a_board_says_how_to_find_one():
+    assert "names no board" in fails("mqtt://127.0.0.1", ConfigError)
+
+
+def test_what_is_no_broker_is_told_from_one():
+    """A server that hangs up at the first bytes, as a web server or a TLS port does."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        for _ in range(2):
+            peer, _ = server.accept()
+            peer.recv(100)
+            peer.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    port = server.getsockname()[1]
+    assert "this is no MQTT broker, or one that wants TLS (mqtts://)" in fails(f"mqtt://127.0.0.1:{port}/b")
+    assert "no TLS there: use mqtt://" in fails(f"mqtts://127.0.0.1:{port}/b")
+    thread.join(5)
+    server.close()
+
+
+def test_a_file_that_is_no_certificate_is_named(tmp_path):
+    assert "is no file of certificates (No such file" in fails("mqtts://h/b?ca=/nowhere.pem", ConfigError)
+    (tmp_path / "a.pem").write_text("nothing")
+    assert "is no file of certificates (not in PEM" in fails(
+        f"mqtts://h/b?ca={tmp_path / 'a.pem'}", ConfigError
+    )
+
+
+@pytest.fixture
+def tls_broker(tmp_path):
+    """A Mosquitto with TLS and a certificate that it signed itself."""
+    from device.broker import free_port
+
+    key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
+    made = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    made += ["-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*made, "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    port = free_port()
+    configuration = f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+    configuration += f"certfile {certificate}\nkeyfile {key}\n"
+    (tmp_path / "tls.conf").write_text(configuration)
+    process = subprocess.Popen(
+        [need("mosquitto"), "-c", tmp_path / "tls.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    with ExitStack() as stack:
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
+        context = ssl.create_default_context(cafile=certificate)
+        while process.poll() is None:
+            try:
+                with socket.create_connection(("127.0.0.1", port), 1) as raw:
+                    context.wrap_socket(raw, server_hostname="localhost").close()
+                break
+            except OSError:
+                continue
+        yield port, certificate
+
+
+def test_tls_is_spoken_and_an_untrusted_certificate_refused(tls_broker):
+    port, certificate = tls_broker
+    assert "no board 'emg-1' at mqtts://localhost" in fails(
+        f"mqtts://localhost:{port}/emg-1?ca={certificate}"
+    )
+    said = fails(f"mqtts://localhost:{port}/emg-1")
+    assert "certificate is not trusted" in said
+    assert "?ca=FILE" in said
+    assert "wants TLS" in fails(f"mqtt://127.0.0.1:{port}/emg-1")
