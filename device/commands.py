@@ -224,3 +224,51 @@ def donning(
         url=url, recordings=recordings, subject=subject, gestures=gestures, out=out, data_dir=data_dir
     )
     report(run_donning(job), donning_text, as_json=as_json)
+
+
+@board_app.command()
+def record(
+    url: Url,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of recordings: a dataset of everybody's.")],
+    subject: Annotated[str, typer.Option(help="Who; a made-up name, never a real one.")],
+    gestures: Annotated[
+        str | None, typer.Option(help="With commas; default: rest and seven motions of the hand.")
+    ] = None,
+    repetitions: Annotated[int, typer.Option(help="Of each gesture.")] = 3,
+    hold: Annotated[float, typer.Option(help="Seconds that each is held; the first half is left out.")] = 3.0,
+    rest: Annotated[float, typer.Option(help="Seconds to relax before each.")] = 2.0,
+    session: Annotated[
+        int | None, typer.Option(help="From 0; an earlier one is gone on with; default: the next.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the order; default: drawn anew.")] = None,
+    donning: Annotated[
+        Path | None,
+        typer.Option("--donning", "--channel-map", help="File of `myofed board donning`: a rotated armband."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: what to repeat is only reported.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Record prompted gestures; stopped or killed, the same command goes on."""
+    from device.donning import read_channel_map
+    from device.recorder.plan import DEFAULT_GESTURES, split_names
+    from device.recorder.record import RecordJob, check_record, record_text, run_record
+
+    job = RecordJob(
+        url=url,
+        out=out,
+        subject=subject,
+        gestures=DEFAULT_GESTURES if gestures is None else split_names(gestures),
+        repetitions=repetitions,
+        hold_s=hold,
+        rest_s=rest,
+        session=session,
+        seed=seed,
+        channel_map=None if donning is None else read_channel_map(donning),
+        ask=not yes,
+        data_dir=data_dir,
+    )
+    result = run_record(job)
+    report(result, record_text, as_json=as_json)
+    check_record(result)

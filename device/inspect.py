@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from protocols.frame import Hello
 
 SILENCE_S = 5.0  # a board that streams sends a frame every 100 ms or more often
+SETTLING_S = 0.5  # on top, so that five seconds are enough for the rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,16 @@ async def _inspect(job: InfoJob) -> dict[str, Any]:
     pieces: list[FloatArray] = []
     async with open_link(job.url, data_dir=job.data_dir) as link:
         hello, tracker = link.hello, SampleTracker(link.hello)
-        missing = math.ceil(job.seconds * hello.sample_rate_hz)
+        wanted_us, first_us = 1e6 * (job.seconds + SETTLING_S), None
         sys.stderr.write(f"Relax your arm: listening to {hello.board_id} for {job.seconds:g} s\n")
         async with until_stopped():
             async for frame in listen(link, SILENCE_S):
                 piece = tracker.take(frame, link.arrived_s)
                 if piece is not None:
                     pieces.append(piece.emg_uv)
-                    missing -= len(piece.emg_uv)
-                if missing <= 0:
-                    break
+                    first_us = piece.device_us[0] if first_us is None else first_us
+                    if piece.device_us[-1] - first_us >= wanted_us:
+                        break
         url, quality, problem = link.url, tracker.quality(link), _rate_problem(tracker)
     emg_uv = np.concatenate(pieces) if pieces else np.zeros((0, hello.num_channels), np.float32)
     contact = check_contact(

@@ -11,7 +11,7 @@ from protocols.errors import LinkError
 from protocols.frame import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from device.links.link import Link
     from protocols.frame import Frame
@@ -21,7 +21,7 @@ NOTICE_S = 2.0
 
 async def listen(
     link: Link, silence_s: float, *, on_silence: Callable[[], None] = lambda: None
-) -> AsyncIterator[Frame]:
+) -> AsyncGenerator[Frame]:
     """Every frame of the link, as long as samples are among them.
 
     Args:

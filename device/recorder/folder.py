@@ -1,0 +1,151 @@
+"""The folder that a person's recordings go to: what it holds, what fits in, and journals that nobody finished."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from device.recorder.finish import recorded
+from device.recorder.journal import Arrival, Journal, read_journal, sync_folder
+from device.recorder.plan import Plan, Prompt
+from distillation.dataset_meta import META_FILE, is_subject_name, read_meta
+from distillation.hdf5_folder import headers
+from distillation.recording import read_recording, write_recording
+from protocols.errors import ConfigError
+from protocols.frame import Samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from device.recorder.journal import JournalHeader
+    from distillation.meta_layout import Header
+    from distillation.recording import Hold, Recording
+    from protocols.frame import Hello
+
+JOURNAL = ".journal"
+UNITS = "uV"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PersonFolder:
+    """One person's part of a folder of recordings.
+
+    Attributes:
+        folder: of everybody's recordings; a dataset as soon as it holds one.
+        subject: whose part.
+        headers: what each recording in it says of itself, everybody's.
+    """
+
+    folder: Path
+    subject: str
+    headers: dict[Path, Header]
+
+    @property
+    def next_session(self) -> int:
+        """One more than the person's latest."""
+        return 1 + max((h.session for h in self.headers.values() if h.subject == self.subject), default=-1)
+
+    def recordings(self, session: int) -> tuple[Recording, ...]:
+        """What the person recorded in a session."""
+        of_session = [p for p, h in self.headers.items() if (h.subject, h.session) == (self.subject, session)]
+        return tuple(read_recording(path) for path in of_session)
+
+    def journals(self) -> tuple[Path, ...]:
+        """The person's unfinished journals, oldest first."""
+        name = re.compile(re.escape(self.subject) + r"-s\d+-[0-9TZ]+(-\d+)?" + re.escape(JOURNAL))
+        return tuple(sorted(path for path in self.folder.iterdir() if name.fullmatch(path.name)))
+
+    def new_journal(self, session: int) -> Path:
+        """A name that is free, also of the recording that will be made of it."""
+        stem = f"{self.subject}-s{session:02d}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        names = (stem + (f"-{i}" if i else "") for i in range(1000))
+        free = (self.folder / (name + JOURNAL) for name in names)
+        return next(path for path in free if not path.exists() and not recording_of(path).exists())
+
+    def check_gestures(self, gestures: tuple[str, ...]) -> None:
+        """Refuse another gesture set than the folder's; ConfigError."""
+        there = sorted({name for header in self.headers.values() for name in header.gestures})
+        if there and set(there) != set(gestures):
+            raise ConfigError(
+                f"gestures: found {','.join(sorted(gestures))}, the recordings in {self.folder} have "
+                f"{','.join(there)}; give --gestures with these, or another --out"
+            )
+
+    def check_board(self, hello: Hello, plan: Plan) -> None:
+        """Refuse a board whose recordings would not go with the folder's; ConfigError."""
+        channels = hello.num_channels if plan.channel_map is None else len(plan.channel_map)
+        if plan.channel_map is not None and max(plan.channel_map) >= hello.num_channels:
+            raise ConfigError(
+                f"donning: found channel {max(plan.channel_map)} (from 0), "
+                f"board {hello.board_id} has {hello.num_channels}"
+            )
+        found = (channels, hello.sample_rate_hz, UNITS)
+        for path, header in self.headers.items():
+            there = (header.channels, header.sample_rate_hz, header.units)
+            if there != found:
+                raise ConfigError(
+                    f"out: board {hello.board_id} has {_kind(*found)}, {path} has {_kind(*there)}; "
+                    "record into another --out"
+                )
+
+
+def _kind(channels: int, rate_hz: float, units: str) -> str:
+    return f"{channels} channels at {rate_hz:g} Hz in {units}"
+
+
+def open_person_folder(folder: Path, subject: str) -> PersonFolder:
+    """Make the folder if need be, and look what is in it.
+
+    Raises:
+        ConfigError: a name that no file can have, a folder that cannot be written, or that holds a set of another kind.
+    """
+    if not is_subject_name(subject):
+        raise ConfigError(
+            f"subject: found {subject!r}, expected a plain name without slashes (never a real name)"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out: {folder} cannot be made ({error.strerror})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"out: {folder} cannot be written (permission denied); choose another folder")
+    if (folder / META_FILE).is_file() and (layout := read_meta(folder).layout) != "meta-hdf5":
+        raise ConfigError(f"out: {folder} holds a set of layout {layout}; record into another folder")
+    return PersonFolder(folder, subject, headers(folder)[0])
+
+
+def recording_of(journal: Path) -> Path:
+    """The recording that a journal becomes."""
+    return journal.with_suffix(".hdf5")
+
+
+def finish_journal(journal: Path) -> JournalHeader | None:
+    """Make the journal's recording as its plan says; the journal goes only when the recording is safely there.
+
+    Returns:
+        What the journal says of itself; None where it holds no samples, and goes too.
+
+    Raises:
+        DataError: another process is writing it, it cannot be read, or its recording cannot be written; it is kept.
+    """
+    with Journal.resume(journal):  # nobody else writes or finishes it meanwhile
+        header, entries = read_journal(journal)
+        empty = not any(isinstance(entry, Arrival) and isinstance(entry.frame, Samples) for entry in entries)
+        if not empty:
+            recording = as_planned(recorded(journal), Plan.from_json(header.plan))
+            write_recording(recording, recording_of(journal))
+            sync_folder(journal.parent)
+        journal.unlink()
+    return None if empty else header
+
+
+def as_planned(recording: Recording, plan: Plan) -> Recording:
+    """With the channels in the plan's order, and of a prompt that was asked again the latest hold only."""
+    latest: dict[Prompt, Hold] = {Prompt(h.gesture, h.repetition): h for h in recording.holds}
+    holds = tuple(sorted(latest.values(), key=lambda hold: hold.start_s))
+    if plan.channel_map is None:
+        return replace(recording, holds=holds)
+    return replace(recording, holds=holds, emg=recording.emg[:, list(plan.channel_map)])
