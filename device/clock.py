@@ -60,6 +60,10 @@ class DeviceClock:
             on, so that a device second lasts a second.
         horizon_s: arrivals older than that are forgotten.
         start_s: where the stretching starts; None: at the first arrival.
+        slope: host seconds in a device second, until they are measured.
+
+    Attributes:
+        slope: host seconds in a device second, as the line has it now.
 
     Source:
         Zhang, Liu & Xia 2002, "Clock synchronization algorithms for network measurements", IEEE INFOCOM: of all lines
@@ -67,12 +71,17 @@ class DeviceClock:
     """
 
     def __init__(
-        self, *, speed: float = 1.0, horizon_s: float = HORIZON_S, start_s: float | None = None
+        self,
+        *,
+        speed: float = 1.0,
+        horizon_s: float = HORIZON_S,
+        start_s: float | None = None,
+        slope: float = 1.0,
     ) -> None:
         self._speed = speed
         self._horizon_s = horizon_s
         self._start_s = math.nan if start_s is None else start_s
-        self._slope = 1.0  # host seconds in a device second
+        self.slope = slope
         self.restart()
 
     def restart(self) -> None:
@@ -98,16 +107,16 @@ class DeviceClock:
         device_s = (device_us - self._origin_us) * 1e-6
         host_s = (arrived_s - self._start_s) * self._speed
         is_new = self._keep(device_s, host_s)
-        late_s = host_s - self._base_s - self._slope * device_s
+        late_s = host_s - self._base_s - self.slope * device_s
         if is_new or not late_s >= 0:  # also when it is nan
             self._fit()
-            late_s = host_s - self._base_s - self._slope * device_s
+            late_s = host_s - self._base_s - self.slope * device_s
         self._count(late_s)
 
     def host_s(self, device_us: ArrayLike) -> NDArray[np.float64]:
         """(…) Unix seconds, float64, of device microseconds (…); nan before the first frame."""
         device_s = (np.asarray(device_us) - self._origin_us) * 1e-6
-        found: NDArray[np.float64] = self._start_s + (self._base_s + self._slope * device_s)
+        found: NDArray[np.float64] = self._start_s + (self._base_s + self.slope * device_s)
         return found
 
     def device_us(self, host_s: float) -> int:
@@ -119,7 +128,7 @@ class DeviceClock:
         if not self._points:
             raise DataError("device clock: no samples have arrived yet, so its time is not known")
         stretched_s = (host_s - self._start_s) * self._speed
-        return self._origin_us + round((stretched_s - self._base_s) / self._slope * 1e6)
+        return self._origin_us + round((stretched_s - self._base_s) / self.slope * 1e6)
 
     def early_s(self, device_us: int, arrived_s: float) -> float:
         """How long before its time (stretched seconds) a frame arrived: above 0 only until the line is found."""
@@ -133,7 +142,7 @@ class DeviceClock:
     @property
     def rate(self) -> float:
         """Host seconds in a device second; nan before it is known."""
-        return self._slope if self.span_s >= DRIFT_KNOWN_S else math.nan
+        return self.slope if self.span_s >= DRIFT_KNOWN_S else math.nan
 
     @property
     def offset_s(self) -> float:
@@ -154,7 +163,7 @@ class DeviceClock:
         """Keep the least late arrival of each bucket; whether this one began a bucket."""
         points = self._points
         if points and device_s < points[-1][0] // BUCKET_S * BUCKET_S + BUCKET_S:
-            late_s = host_s - points[-1][1] - self._slope * (device_s - points[-1][0])
+            late_s = host_s - points[-1][1] - self.slope * (device_s - points[-1][0])
             if late_s < 0 and (len(points) < 2 or device_s > points[-2][0]):
                 points[-1] = (device_s, host_s)
             return False
@@ -166,8 +175,8 @@ class DeviceClock:
     def _fit(self) -> None:
         if self.span_s >= SLOPE_KNOWN_S:
             (x0, y0), (x1, y1) = _edge(self._points)
-            self._slope = (y1 - y0) / (x1 - x0)
-        self._base_s = min(y - self._slope * x for x, y in self._points)
+            self.slope = (y1 - y0) / (x1 - x0)
+        self._base_s = min(y - self.slope * x for x, y in self._points)
 
     def _count(self, late_s: float) -> None:
         """Mean and variance of the lateness, with the past fading."""

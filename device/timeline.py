@@ -33,6 +33,7 @@ SEQUENCES = 1 << 32
 WRAP_US = 1 << 32  # boards that count 32 bits: 71.6 minutes
 REMEMBERED = 1024  # frames back: more than any link holds back, and still only 20 s of them
 SLACK_US = 1_000_000  # how far a time may be off and still be a wrap, or a late frame; a hello may be as old
+REPEATED_S = 1.0  # what a link sends twice, it sends twice at once
 STEPS = 33  # intervals between frames, whose median is the time that a sample takes
 
 # A leap forward is the clock's where the frame came before the middle of the leap, and that by more than a line that
@@ -74,6 +75,7 @@ class _Newest:
     number: int
     time_us: int
     samples: int
+    arrived_s: float
 
 
 class Timeline:
@@ -113,7 +115,7 @@ class Timeline:
             step = (frame.sequence - newest.number + SEQUENCES // 2) % SEQUENCES - SEQUENCES // 2
             if step > 0:
                 place = self._later(newest, frame, step, samples, arrived_s)
-            elif not self._said_anew and self._seen.get(frame.sequence) == seen:
+            elif self._seen.get(frame.sequence) == seen and self._may_repeat(newest, step, arrived_s):
                 return Place("repeated", self._segment, newest.number + step, self._end_us)
             elif self._is_late(newest, frame, step):
                 place = self._late(newest, frame, step, samples)
@@ -121,7 +123,7 @@ class Timeline:
                 place = self._anew(frame, samples, arrived_s)
         self._remember(frame.sequence, seen)
         if place.kind == "next":
-            self._newest = _Newest(place.number, frame.time_us + self._wrapped_us, samples)
+            self._newest = _Newest(place.number, frame.time_us + self._wrapped_us, samples, arrived_s)
             place = self._kept_by_the_clock(place, samples, arrived_s)
             self._said_anew = False
         self._clock.add(place.start_us + round((samples - 1) * self.sample_us), arrived_s)
@@ -141,6 +143,11 @@ class Timeline:
         self._segment += 1
         self._clock.restart()
         return self._started(frame, start_us, "reset")
+
+    def _may_repeat(self, newest: _Newest, step: int, arrived_s: float) -> bool:
+        """Whether the same bytes are the same frame: a board that plays a recording starts with the same again."""
+        back_s = -step * newest.samples * self.sample_us * 1e-6
+        return not self._said_anew and back_s + abs(arrived_s - newest.arrived_s) < REPEATED_S
 
     def _is_late(self, newest: _Newest, frame: Samples, step: int) -> bool:
         """Whether it fills a place that is still empty, with a time that suits the place."""

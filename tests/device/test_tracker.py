@@ -5,6 +5,7 @@ k × 20 ms. It boots when the host's clock shows START_S, and a frame needs 2 ms
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_any_pattern_of_lost_frames_gives_exactly_their_count(arrives, first):
     lost = came[-1] - came[0] + 1 - len(came) if came else 0
     quality = tracker.quality()
     assert (quality.lost_frames, quality.lost_samples) == (lost, lost * N)
-    assert [p.after_gap for p in pieces[1:]] == [b - a > 1 for a, b in zip(came, came[1:], strict=False)]
+    assert [p.after_gap for p in pieces[1:]] == [b - a > 1 for a, b in pairwise(came)]
     for k, piece in zip(came, pieces, strict=True):
         np.testing.assert_array_equal(piece.device_us, k * FRAME_US + np.arange(N) * 1000)
 
@@ -100,8 +101,16 @@ def test_any_pattern_of_lost_frames_gives_exactly_their_count(arrives, first):
 def test_a_repeated_frame_is_left_out():
     tracker = started()
     assert tracker.take(frame(99), arrival_s(99)) is None
-    assert tracker.take(frame(40), arrival_s(99)) is None
+    assert tracker.take(frame(60), arrival_s(99)) is None
     assert counts(tracker) == {"repeated_frames": 2}
+
+
+def test_a_board_that_says_the_same_after_a_new_start_has_started_anew():
+    """It plays a recording: after 1 s of it and a pause of 0.5 s, the very same frames come again."""
+    tracker = started(50)
+    pieces = [tracker.take(frame(k), arrival_s(50 + k) + 0.5) for k in range(10)]
+    assert None not in pieces
+    assert counts(tracker) == {"resets": 1}
 
 
 def test_a_late_frame_is_left_out_and_no_longer_lost():
@@ -261,7 +270,7 @@ def test_the_axis_rises_whatever_happens():
 
 
 def test_the_rate_is_measured_on_the_host_s_clock_in_spite_of_losses():
-    """The crystal is 1 % fast: 1010 samples in a host second. Every third frame is lost, arrivals are late by chance."""
+    """The crystal is 1 % fast: 1010 samples in a host second. Every third frame is lost, the others late by chance."""
     rng = np.random.default_rng(0)
     tracker = SampleTracker(HELLO)
     for k in range(600):
@@ -307,7 +316,7 @@ def test_a_board_that_becomes_another_is_refused(changed, named):
 
 def test_samples_that_contradict_the_hello_are_refused():
     other = Samples.of(0, 0, np.zeros((5, 3), np.int32), sample_format="int24")
-    with pytest.raises(DataError, match="3 channels in int24.*declares 2 in int16"):
+    with pytest.raises(DataError, match=r"3 channels in int24.*declares 2 in int16"):
         SampleTracker(HELLO).take(other, START_S)
 
 
