@@ -1,7 +1,6 @@
 #include "myofed/filter.h"
 
 #include <math.h>
-#include <string.h>
 
 static const double PI = 3.14159265358979323846;
 static const double KAISER_BETA = 6.2;  // 65 dB: Kaiser 1974, I0-sinh window
@@ -52,14 +51,18 @@ uint32_t myofed_decimator_delay(const myofed_decimator_t *decimator) {
     return decimator->num_taps / 2u;
 }
 
-// The filter is symmetric: one multiplication for two counts, whose sum fits 32 bits.
-static int32_t filtered(const int16_t *taps, const int32_t *history, size_t num_taps) {
-    const size_t half = num_taps / 2;
-    int64_t sum = (int64_t)taps[half] * history[half] + (1 << (TAP_BITS - 1));
-    for (size_t i = 0; i < half; i++) {
-        sum += (int64_t)taps[i] * (int32_t)((uint32_t)history[i] + (uint32_t)history[num_taps - 1 - i]);
+// The filter is symmetric: one multiplication for two counts, whose sum fits 32 bits. They are met from both ends of
+// the ring, whose oldest count stands at `oldest`.
+static int32_t filtered(const int16_t *taps, const int32_t *history, size_t num_taps, size_t oldest) {
+    size_t older = oldest;
+    size_t newer = oldest == 0 ? num_taps - 1 : oldest - 1;
+    int64_t sum = INT64_C(1) << (TAP_BITS - 1);  // rounds
+    for (size_t i = 0; i < num_taps / 2; i++) {
+        sum += (int64_t)taps[i] * (int32_t)((uint32_t)history[older] + (uint32_t)history[newer]);
+        older = older + 1 == num_taps ? 0 : older + 1;
+        newer = newer == 0 ? num_taps - 1 : newer - 1;
     }
-    sum >>= TAP_BITS;
+    sum = (sum + (int64_t)taps[num_taps / 2] * history[older]) >> TAP_BITS;
     return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
 }
 
@@ -74,21 +77,19 @@ static void settle(myofed_decimator_t *decimator, const int32_t *sample) {
 
 bool myofed_decimator_take(myofed_decimator_t *decimator, const int32_t *sample, int32_t *output) {
     const size_t num_taps = decimator->num_taps;
-    const size_t kept = num_taps - decimator->decimation;
     if (!decimator->settled) {
         settle(decimator, sample);
     }
     for (size_t c = 0; c < decimator->num_channels; c++) {
-        decimator->history[c * num_taps + kept + decimator->phase] = sample[c];
+        decimator->history[c * num_taps + decimator->oldest] = sample[c];
     }
+    decimator->oldest = (uint16_t)(decimator->oldest + 1u == num_taps ? 0 : decimator->oldest + 1u);
     if (++decimator->phase < decimator->decimation) {
         return false;
     }
     decimator->phase = 0;
     for (size_t c = 0; c < decimator->num_channels; c++) {
-        int32_t *history = decimator->history + c * num_taps;
-        output[c] = filtered(decimator->taps, history, num_taps);
-        memmove(history, history + decimator->decimation, kept * sizeof *history);
+        output[c] = filtered(decimator->taps, decimator->history + c * num_taps, num_taps, decimator->oldest);
     }
     return true;
 }

@@ -21,8 +21,9 @@ extern "C" {
 
 typedef struct {
     const int16_t *taps;  // MYOFED_TAPS(decimation), Q15, sum 32768; the same for all channels
-    int32_t *history;     // (num_channels, MYOFED_TAPS(decimation))
+    int32_t *history;     // (num_channels, MYOFED_TAPS(decimation)), a ring each
     uint16_t num_taps;
+    uint16_t oldest;  // where in the rings
     uint8_t num_channels;
     uint8_t decimation;
     uint8_t phase;  // input samples since the last output
