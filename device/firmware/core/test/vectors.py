@@ -1,3 +1,4 @@
+# ruff: noqa: INP001  (a script of the Makefile, no module)
 """The golden vectors of tests/protocols/vectors/frames.json as a C header, for `make test`.
 
 Usage: python3 vectors.py frames.json > vectors.h
@@ -7,10 +8,11 @@ import json
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 KINDS = ("hello", "samples", "status", "command", "acknowledge", "marker")
 TEXTS = {"board_id", "firmware", "capabilities", "message", "name", "argument", "label"}
-UNIONS = {"sequence", "time_us"}
+HEADER = {"sequence", "time_us"}
 
 
 def main() -> None:
@@ -36,24 +38,25 @@ def _bytes(digits: str) -> str:
     return f"{{(const uint8_t[]){{{', '.join(map(str, content)) or '0'}}}, {len(content)}}}"
 
 
-def _stream(vector: dict, places: dict[str, int]) -> str:
+def _stream(vector: dict[str, Any], places: dict[str, int]) -> str:
     indices = ", ".join(str(places[name]) for name in vector["frames"]) or "0"
     return f"{{{_bytes(vector['bytes'])}, {len(vector['frames'])}, (const int[]){{{indices}}}, {vector['rejected']}}}"
 
 
-def _frame(vector: dict) -> str:
+def _frame(vector: dict[str, Any]) -> str:
     fields = dict(vector["fields"])
     if "counts" in fields:
         fields |= _packed(fields["sample_bytes"], fields.pop("counts"))
-    body = ", ".join(f".{name} = {_value(name, value)}" for name, value in fields.items() if name not in UNIONS)
-    member = {"command": "command"}.get(vector["kind"], vector["kind"])
-    header = f".version = 1, .kind = {KINDS.index(vector['kind']) + 1}, " + ", ".join(
-        f".{name} = UINT64_C({fields[name]})" for name in sorted(UNIONS)
+    body = ", ".join(
+        f".{name} = {_value(name, value)}" for name, value in fields.items() if name not in HEADER
     )
-    return f"{{{{{header}, .as.{member} = {{{body}}}}}, {_bytes(vector['payload'])}, {_bytes(vector['wire'])}}}"
+    header = f".version = 1, .kind = {KINDS.index(vector['kind']) + 1}, " + ", ".join(
+        f".{name} = UINT64_C({fields[name]})" for name in sorted(HEADER)
+    )
+    return f"{{{{{header}, .as.{vector['kind']} = {{{body}}}}}, {_bytes(vector['payload'])}, {_bytes(vector['wire'])}}}"
 
 
-def _packed(sample_bytes: int, counts: list[list[int]]) -> dict:
+def _packed(sample_bytes: int, counts: list[list[int]]) -> dict[str, Any]:
     data = b"".join(struct.pack("<i", count)[:sample_bytes] for sample in counts for count in sample)
     return {"data": data, "size": len(data)}
 
