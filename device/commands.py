@@ -272,3 +272,21 @@ def record(
     result = run_record(job)
     report(result, record_text, as_json=as_json)
     check_record(result)
+
+
+@board_app.command()
+def flash(
+    folder: Annotated[
+        Path, typer.Argument(metavar="BUILD_FOLDER", help="Of ESP-IDF: device/firmware/build.")
+    ],
+    *,
+    port: Annotated[str | None, typer.Option(help="Serial port; default: the only board there.")] = None,
+    baud: Annotated[int, typer.Option(help="Of the transfer.")] = 460_800,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and tell; write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a build of the firmware and put it onto a board, with esptool."""
+    from device.flash import FlashJob, flash_text, run_flash
+
+    job = FlashJob(folder=folder, port=port, baud=baud, dry_run=dry_run)
+    report(run_flash(job), flash_text, as_json=as_json)
