@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from distillation import hdf5_folder
+from distillation.breaks import whole_pieces
+from distillation.windows import WindowSpec
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ CLIPPED_SAMPLES, PILE_UP = 5, 3
 SPIKE_STEPS = 12
 RATE_TOLERANCE = 0.05
 SHORT = 0.5  # of the set's median trial
+WINDOW_MS = 250  # as most settings have it: how much a gap costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +191,22 @@ def _gaps(subject: str, trials: Sequence[Recording], _dataset: Dataset) -> Itera
     lost_s = [g.end_s - g.start_s - 1 / trial.sample_rate_hz for trial in trials for g in trial.gaps]
     if lost_s:
         recorded_s = sum(len(trial.emg) / trial.sample_rate_hz for trial in trials)
+        damaged, windows = _damaged_windows(trials)
         detail = (
-            f"{{count}} gaps, {sum(lost_s):.3g} s of {recorded_s:.0f} s lost, the longest {max(lost_s):.3g} s"
+            f"{{count}} gaps, {sum(lost_s):.3g} s of {recorded_s:.0f} s lost, the longest {max(lost_s):.3g} s, "
+            f"in {{trials}}; they cost {damaged} of {windows} windows of {WINDOW_MS} ms"
         )
-        yield from _touched("gap", subject, [len(t.gaps) for t in trials], detail + ", in {trials}")
+        yield from _touched("gap", subject, [len(t.gaps) for t in trials], detail)
+
+
+def _damaged_windows(trials: Sequence[Recording]) -> tuple[int, int]:
+    """How many windows training leaves out for missing samples, and of how many."""
+    usable = windows = 0
+    for trial in trials:
+        spec = WindowSpec.from_ms(WINDOW_MS, WINDOW_MS / 2, trial.sample_rate_hz)
+        windows += spec.count(len(trial.emg))
+        usable += sum(spec.count(len(trial.emg[piece])) for piece in whole_pieces(trial))
+    return windows - usable, windows
 
 
 def _rate(subject: str, trials: Sequence[Recording], _dataset: Dataset) -> Iterator[Fault]:

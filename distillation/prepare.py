@@ -87,4 +87,5 @@ def join(people: Sequence[Trials]) -> Trials:
         labels=np.concatenate([p.labels for p in people]),
         repetition=np.concatenate([p.repetition for p in people]),
         session=np.concatenate([p.session for p in people]),
+        after_break=tuple(after for p in people for after in (p.after_break or (False,) * len(p))),
     )

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from distillation.breaks import RATE_TOLERANCE, filtered_pieces
 from protocols.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from distillation.recording import FloatArray, IntArray, Recording, TimeArray
+    from distillation.recording import FloatArray, IntArray, Recording
     from distillation.splits import Selection
 
 log = logging.getLogger(__name__)
 
 UNLABELLED = -1
-# Crystals differ by less than this; a larger difference is another rate, and is resampled away.
-RATE_TOLERANCE = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,7 @@ class WindowSet:
         repetition: (N,) int64.
         session: (N,) int64.
         label_names: the gestures.
+        num_damaged: windows that are not here, because samples are missing in them.
     """
 
     windows: FloatArray
@@ -89,6 +89,7 @@ class WindowSet:
     repetition: IntArray
     session: IntArray
     label_names: tuple[str, ...]
+    num_damaged: int = 0
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -96,15 +97,16 @@ class WindowSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trials:
-    """A person's trials, filtered and ready to be cut.
+    """A person's trials, filtered and ready to be cut; one that lost samples comes in pieces, each whole.
 
     Attributes:
-        emg: one (T_i, C) float32 array per trial.
+        emg: one (T_i, C) float32 array per trial or piece, in time order.
         labels: (n,) int64, index into `label_names`; -1 is unlabelled.
         repetition: (n,) int64.
         session: (n,) int64.
         label_names: the gestures.
         sample_rate_hz: of all trials.
+        after_break: of each, whether it is the next piece of the trial before it; () where no trial broke.
     """
 
     emg: tuple[FloatArray, ...]
@@ -113,6 +115,7 @@ class Trials:
     session: IntArray
     label_names: tuple[str, ...]
     sample_rate_hz: float
+    after_break: tuple[bool, ...] = ()
 
     @classmethod
     def from_recordings(
@@ -123,7 +126,9 @@ class Trials:
         *,
         sample_rate_hz: float | None = None,
     ) -> Trials:
-        """Filter each whole recording and name its gesture by `label_names`.
+        """Filter each whole recording, cut it where samples are missing, and name its gesture by `label_names`.
+
+        A filter runs on over the missing samples: a new start would ring more than the step there does.
 
         Args:
             recordings: one per trial, as Dataset.recordings gives them. One without a hold is unlabelled.
@@ -143,13 +148,22 @@ class Trials:
                 f"trials: found none of the gestures {list(names)} in {len(recordings)} recordings"
             )
         rate_hz = _shared_rate(kept) if sample_rate_hz is None else sample_rate_hz
+        pieces = [filtered_pieces(r, filters, rate_hz) for r in kept]
+        of = np.repeat(np.arange(len(kept)), [len(p) for p in pieces])  # the recording of each piece
+        broken = sum(len(p) > 1 for p in pieces)
+        if broken:
+            lost = len(of) - len(kept)
+            log.warning(
+                "%d of %d trials lost samples, %d times: no window spans these", broken, len(kept), lost
+            )
         return cls(
-            emg=tuple(_signal(r, filters, rate_hz) for r in kept),
-            labels=_ints(names.index(r.gesture) if r.holds else UNLABELLED for r in kept),
-            repetition=_ints(r.repetition if r.holds else 0 for r in kept),
-            session=_ints(r.session for r in kept),
+            emg=tuple(x for p in pieces for x in p),
+            labels=_ints(names.index(r.gesture) if r.holds else UNLABELLED for r in kept)[of],
+            repetition=_ints(r.repetition if r.holds else 0 for r in kept)[of],
+            session=_ints(r.session for r in kept)[of],
             label_names=names,
             sample_rate_hz=rate_hz,
+            after_break=tuple(i > 0 for p in pieces for i in range(len(p))) if broken else (),
         )
 
     def __post_init__(self) -> None:
@@ -162,6 +176,8 @@ class Trials:
 
     def window_set(self, spec: WindowSpec) -> WindowSet:
         """All windows of all trials, in trial order; a trial shorter than one window has none, logged.
+
+        No window spans missing samples; those that would are counted in `num_damaged`.
 
         Raises:
             DataError: no trial is as long as one window.
@@ -177,18 +193,21 @@ class Trials:
             log.warning(
                 "%d of %d trials are shorter than one window", len(self) - len(long_enough), len(self)
             )
-        trial = np.repeat(np.arange(len(self)), counts)
+        piece = np.repeat(np.arange(len(self)), counts)
+        trial = self._trial_of_pieces()
+        unbroken = np.bincount(trial, weights=[len(x) for x in self.emg])  # samples of each trial
         return WindowSet(
             windows=np.concatenate([windows(x, spec) for x in long_enough]),
-            labels=self.labels[trial],
-            trial=trial,
-            repetition=self.repetition[trial],
-            session=self.session[trial],
+            labels=self.labels[piece],
+            trial=trial[piece],
+            repetition=self.repetition[piece],
+            session=self.session[piece],
             label_names=self.label_names,
+            num_damaged=max(sum(spec.count(int(n)) for n in unbroken) - sum(counts), 0),
         )
 
     def crops(self, rng: np.random.Generator, n: int, length: int) -> tuple[FloatArray, IntArray]:
-        """Random training crops: every long-enough trial equally often, every start within it too.
+        """Random training crops: every long-enough trial (or piece) equally often, every start within it too.
 
         Args:
             rng: the source of randomness.
@@ -253,28 +272,18 @@ class Trials:
             labels=self.labels[index],
             repetition=self.repetition[index],
             session=self.session[index],
+            after_break=tuple(self.after_break[i] for i in which) if self.after_break else (),
         )
+
+    def _trial_of_pieces(self) -> IntArray:
+        """(n,) which trial each piece is of, from 0."""
+        if not self.after_break:
+            return np.arange(len(self))
+        return np.cumsum(np.logical_not(self.after_break)) - 1
 
 
 def _ints(values: Iterable[int]) -> IntArray:
     return np.fromiter(values, dtype=np.int64)
-
-
-def resampled(emg: FloatArray, time_s: TimeArray, sample_rate_hz: float) -> FloatArray:
-    """The signal (T, C) at an even rate, linear between its samples, over the same time (T', C)."""
-    num_samples = int((time_s[-1] - time_s[0]) * sample_rate_hz + 1e-6) + 1  # none beyond the last
-    at_s = time_s[0] + np.arange(num_samples) / sample_rate_hz
-    columns = [np.interp(at_s, time_s, channel) for channel in emg.T]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _signal(
-    recording: Recording, filters: Callable[[Recording], FloatArray] | None, sample_rate_hz: float
-) -> FloatArray:
-    emg = recording.emg if filters is None else filters(recording)
-    if abs(recording.sample_rate_hz / sample_rate_hz - 1) <= RATE_TOLERANCE:
-        return emg
-    return resampled(emg, recording.time_s, sample_rate_hz)
 
 
 def _shared_rate(recordings: Sequence[Recording]) -> float:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from distillation.recording import Hold, Recording
 from distillation.splits import Selection
-from distillation.windows import Trials, WindowSpec, resampled, windows
+from distillation.windows import Trials, WindowSpec, windows
 from protocols.errors import ConfigError, DataError
 
 NAMES = ("rest", "fist", "point")
@@ -101,14 +101,6 @@ def test_trials_at_other_rates_are_resampled_only_when_asked():
     trials = Trials.from_recordings(mixed, NAMES, sample_rate_hz=200)
     assert [len(x) for x in trials.emg] == [100, 100]
     np.testing.assert_allclose(trials.emg[1], mixed[1].emg[::2], rtol=1e-4, atol=1e-6)
-
-
-def test_resampling_keeps_a_straight_line_straight():
-    time_s = np.array([0, 0.1, 0.15, 0.4, 0.5])  # uneven
-    line = np.stack([time_s, -2 * time_s], axis=1).astype(np.float32)
-    even = resampled(line, time_s, 20)
-    np.testing.assert_allclose(even[:, 0], np.arange(11) / 20, atol=1e-6)
-    np.testing.assert_allclose(even[:, 1], -np.arange(11) / 10, atol=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
