@@ -175,14 +175,14 @@ class BoardCore:
         """N samples, at the rate that is sent, were lost before they could be taken."""
         self._library.myofed_board_lose(self._board(), n)
 
-    def receive(self, payload: bytes, now_us: int) -> None:
+    def receive(self, payload: bytes | bytearray | memoryview, now_us: int) -> None:
         """Take one bare payload, as MQTT brings it."""
-        self._library.myofed_board_receive(self._board(), payload, len(payload), now_us)
+        self._library.myofed_board_receive(self._board(), bytes(payload), len(payload), now_us)
         self._reraise()
 
-    def receive_serial(self, chunk: bytes, now_us: int) -> None:
+    def receive_serial(self, chunk: bytes | bytearray | memoryview, now_us: int) -> None:
         """Take bytes of a serial line, cut anywhere."""
-        self._library.myofed_board_receive_serial(self._board(), chunk, len(chunk), now_us)
+        self._library.myofed_board_receive_serial(self._board(), bytes(chunk), len(chunk), now_us)
         self._reraise()
 
     def poll(self, now_us: int) -> list[tuple[Kind, bytes]]:

@@ -58,8 +58,17 @@ def compiler() -> list[str]:
 
 
 def cache_folder() -> Path:
-    """Where compiled parts are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "myofed"
+    """Where compiled parts are kept.
+
+    Raises:
+        ConfigError: a user without a home, such as in a container.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "myofed"
+    except RuntimeError as error:
+        raise ConfigError(
+            "firmware core: no home folder: set $XDG_CACHE_HOME to a folder of yours"
+        ) from error
 
 
 def _digest(files: list[Path], command: list[str]) -> str:

@@ -213,7 +213,7 @@ def test_damaged_commands_are_counted_and_not_obeyed():
         wire = bytearray(encode_frame(Command(1, 0, "start")))
         wire[5] ^= 4
         core.receive_serial(bytes(wire), 1)
-        core.receive(encode_payload(Command(2, 0, "start"))[:-1], 1)
+        core.receive(bytearray(encode_payload(Command(2, 0, "start"))[:-1]), 1)
         core.receive_serial(b"garbage\0" + encode_frame(Command(3, 0, "status")), 1)
         acknowledge, status = frames(core, 2)
     assert acknowledge.answers == 3

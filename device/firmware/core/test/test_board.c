@@ -236,7 +236,31 @@ static void test_configurations_that_cannot_be(void) {
     CHECK(myofed_board_init(&heard.board, &CONFIG, &hooks, (uint8_t *)memory + 2, least) == MYOFED_ERR_SIZE);
 }
 
+static void test_the_loudest_input_goes_through_all_filters(void) {
+    static uint32_t room[MYOFED_BOARD_MEMORY_BYTES(4, 3, 5, 3, 8) / 4];
+    myofed_config_t config = CONFIG;
+    config.sample_bytes = 3;
+    config.decimation = 3;
+    config.highpass_hz = 20;
+    config.mains_hz = 50;
+    const myofed_hooks_t hooks = {.context = &heard, .send = hear};
+    CHECK(myofed_board_init(&heard.board, &config, &hooks, room, sizeof room) == MYOFED_OK);
+    send_command(&heard, 0, "start", "", 0);
+    int32_t counts[15 * 4];
+    for (uint64_t block = 0; block < 2000; block++) {
+        for (int i = 0; i < 15 * 4; i++) {  // noise, then steps from end to end
+            const int32_t step = (block / 7) % 2 == 0 ? 1 << 30 : -(1 << 30);
+            counts[i] = block < 1000 ? (int32_t)noise() >> 1 : step;
+        }
+        myofed_board_take(&heard.board, 5000 * block, counts, 15);
+        poll_board(&heard, 5000 * block);
+        CHECK(heard.num_of_kind[MYOFED_SAMPLES] == 1);
+    }
+    CHECK(heard.board.num_samples == 10000 && heard.board.num_dropped == 0);
+}
+
 void test_boards(void) {
+    test_the_loudest_input_goes_through_all_filters();
     test_a_hello_says_what_was_configured();
     test_commands_are_answered_in_order();
     test_samples_come_between_start_and_stop();
