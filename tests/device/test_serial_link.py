@@ -8,6 +8,7 @@ import threading
 import tty
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -285,6 +286,17 @@ def test_a_short_name_means_the_device():
     assert named_device("COM3") == "COM3"
     with pytest.raises(ConfigError, match="names no port"):
         named_device("")
+
+
+def test_the_example_of_the_documentation_runs(tmp_path, capsys):
+    """The first block of docs/links.md, with a board's own port."""
+    page = (Path(__file__).parents[2] / "docs" / "links.md").read_text()
+    example = page.split("```python\n")[1].split("```")[0]
+    assert "serial:///dev/ttyUSB0" in example
+    with PtyBoard(tmp_path / "board") as board:
+        board.board.sequences[Samples.kind] = 90  # near its end
+        exec(example.replace("serial:///dev/ttyUSB0", board.url), {})  # noqa: S102
+    assert capsys.readouterr().out.startswith("emg-1 8 channels")
 
 
 def test_a_raw_pty_without_a_board_is_silent():
