@@ -131,7 +131,7 @@ def _port(named: str | None) -> str:
         others = " or ".join(sorted(port.device for port in there))
         named_there = f"; or name one with --port: {others}" if others else ""
         raise LinkError(f"no board is plugged in: plug one in with a cable that carries data{named_there}")
-    return boards[0]
+    return str(boards[0])
 
 
 def _check_port(port: str) -> None:
@@ -193,9 +193,9 @@ def _relayed(process: subprocess.Popen[str]) -> list[str]:
 
 def _trouble(lines: list[str], build: BuildFolder, port: str) -> str:
     """The one line that says what went wrong and what to do."""
-    fatal = next((line.removeprefix(FATAL) for line in reversed(lines) if line.startswith(FATAL)), "")
-    if "Wrong chip" in fatal or "Wrong --chip" in fatal or "not ESP32" in fatal:
-        return f"{port}: {fatal.split('.')[0]}; build for the chip that is there: idf.py set-target …"
+    fatal = next((line.split(FATAL)[1] for line in reversed(lines) if FATAL in line), "")
+    if "Wrong chip" in fatal:
+        return f"{port}: {fatal.split('.')[0]}; build for the chip that is there: idf.py set-target"
     if "Failed to connect" in fatal or "No serial data received" in fatal:
         return (
             f"{port}: no {build.chip} answers; hold BOOT, press RESET, let go of BOOT, then flash again "

@@ -65,11 +65,7 @@ static myofed_result_t command(void *context, const char *name, const char *argu
     (void)context;
     answering = speaking;
     if (strcmp(name, "start") == 0) {
-        if (!is_converting) {
-            snprintf(answer, capacity, "no signal: see the status message");
-            return MYOFED_REFUSED;
-        }
-        streaming = speaking;
+        streaming = speaking;  // also without a converter: so the gateway can read why in the status
     }
     return mb_command(name, argument, answer, capacity);
 }
