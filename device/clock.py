@@ -56,14 +56,15 @@ class DeviceClock:
     is kept, and twice a second the line is fitted anew.
 
     Args:
-        speed: device seconds in a host second. All host times given out are stretched by it, from the first arrival
-            on, so that a device second lasts a second.
+        speed: device seconds in a host second. The line is found in host seconds; all host times given out are
+            stretched by it, from the first arrival on, so that a device second lasts a second.
         horizon_s: arrivals older than that are forgotten.
         start_s: where the stretching starts; None: at the first arrival.
-        slope: host seconds in a device second, until they are measured.
+        slope: host seconds (stretched) in a device second, until they are measured.
 
     Attributes:
-        slope: host seconds in a device second, as the line has it now.
+        speed: as above.
+        slope: host seconds (stretched) in a device second, as the line has it now.
 
     Source:
         Zhang, Liu & Xia 2002, "Clock synchronization algorithms for network measurements", IEEE INFOCOM: of all lines
@@ -78,7 +79,7 @@ class DeviceClock:
         start_s: float | None = None,
         slope: float = 1.0,
     ) -> None:
-        self._speed = speed
+        self.speed = speed
         self._horizon_s = horizon_s
         self._start_s = math.nan if start_s is None else start_s
         self.slope = slope
@@ -86,7 +87,7 @@ class DeviceClock:
 
     def restart(self) -> None:
         """Forget all arrivals (the board started anew); the drift is kept until the new one is known."""
-        # (device s, stretched host s) since the origin and the start: small numbers, so that float64 keeps the µs
+        # (device s / speed, host s) since the origin and the start: small numbers, so that float64 keeps the µs
         self._points: deque[tuple[float, float]] = deque()
         self._origin_us = self._last_us = 0
         self._base_s = math.nan  # where the line meets the origin
@@ -104,8 +105,8 @@ class DeviceClock:
         if not self._points:
             self._origin_us = device_us
         self._last_us = max(device_us, self._last_us)
-        device_s = (device_us - self._origin_us) * 1e-6
-        host_s = (arrived_s - self._start_s) * self._speed
+        device_s = (device_us - self._origin_us) * 1e-6 / self.speed
+        host_s = arrived_s - self._start_s
         is_new = self._keep(device_s, host_s)
         late_s = host_s - self._base_s - self.slope * device_s
         if is_new or not late_s >= 0:  # also when it is nan
@@ -115,8 +116,8 @@ class DeviceClock:
 
     def host_s(self, device_us: ArrayLike) -> NDArray[np.float64]:
         """(…) Unix seconds, float64, of device microseconds (…); nan before the first frame."""
-        device_s = (np.asarray(device_us) - self._origin_us) * 1e-6
-        found: NDArray[np.float64] = self._start_s + (self._base_s + self.slope * device_s)
+        device_s = (np.asarray(device_us) - self._origin_us) * 1e-6 / self.speed
+        found: NDArray[np.float64] = self._start_s + (self._base_s + self.slope * device_s) * self.speed
         return found
 
     def device_us(self, host_s: float) -> int:
@@ -127,21 +128,21 @@ class DeviceClock:
         """
         if not self._points:
             raise DataError("device clock: no samples have arrived yet, so its time is not known")
-        stretched_s = (host_s - self._start_s) * self._speed
-        return self._origin_us + round((stretched_s - self._base_s) / self.slope * 1e6)
+        device_s = (host_s - self._start_s - self._base_s) / self.slope * self.speed
+        return self._origin_us + round(device_s * 1e6)
 
     def early_s(self, device_us: int, arrived_s: float) -> float:
-        """How long before its time (stretched seconds) a frame arrived: above 0 only until the line is found."""
-        return float(self.host_s(device_us)) - self._start_s - (arrived_s - self._start_s) * self._speed
+        """How long before its time (s, not stretched) a frame arrived: above 0 only until the line is found."""
+        return (float(self.host_s(device_us)) - self._start_s) / self.speed - (arrived_s - self._start_s)
 
     @property
     def span_s(self) -> float:
-        """How many device seconds the line is fitted to."""
+        """How many seconds (not stretched) the line is fitted to."""
         return self._points[-1][0] - self._points[0][0] if self._points else 0.0
 
     @property
     def rate(self) -> float:
-        """Host seconds in a device second; nan before it is known."""
+        """Host seconds (stretched) in a device second; nan before it is known."""
         return self.slope if self.span_s >= DRIFT_KNOWN_S else math.nan
 
     @property
@@ -156,7 +157,7 @@ class DeviceClock:
 
     @property
     def jitter_ms(self) -> float:
-        """Standard deviation of the arrivals around the line; nan before the second."""
+        """Standard deviation of the arrivals around the line, not stretched; nan before the second."""
         return math.sqrt(self._variance) * 1e3 if self._num_frames > 1 else math.nan
 
     def _keep(self, device_s: float, host_s: float) -> bool:

@@ -192,7 +192,8 @@ class Timeline:
         if shortest_us <= leap_us <= jitter_us:
             return ""
         last_us = start_us + round((samples - 1) * self.sample_us)
-        if leap_us < 0 or self._clock.early_s(last_us, arrived_s) > max(leap_us * 1e-6 / 2, EARLY_S):
+        middle_s = leap_us * 1e-6 / self._clock.speed / 2
+        if leap_us < 0 or self._clock.early_s(last_us, arrived_s) > max(middle_s, EARLY_S):
             return "jump"
         return "dropped"
 

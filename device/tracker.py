@@ -134,7 +134,8 @@ class SampleTracker:
             DataError: they differ by more than 2 %.
         """
         declared_hz, measured_hz = self._hello.sample_rate_hz, self._measured_rate_hz()
-        if self._timeline.steady_us < RATE_KNOWN_S * 1e6 or math.isnan(measured_hz):
+        steady_s = self._timeline.steady_us * 1e-6 / self.clock.speed
+        if steady_s < RATE_KNOWN_S or math.isnan(measured_hz):
             return
         if abs(measured_hz / declared_hz - 1) > RATE_TOLERANCE:
             raise DataError(

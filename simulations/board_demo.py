@@ -80,7 +80,7 @@ class Demo:
             env=self.environment(GATEWAY),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL if "record" in command else None,  # three at once would be unreadable
+            stderr=subprocess.PIPE if "record" in command else None,  # three at once would be unreadable
             text=True,
         )
 
@@ -92,9 +92,10 @@ def show(command: list[str] | tuple[str, ...]) -> None:
 
 def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     """The JSON object that a command printed; LinkError where it failed."""
-    out, _ = process.communicate()
+    out, err = process.communicate()
     if process.returncode:
-        raise LinkError(f"board demo: a command ended with code {process.returncode}, see above")
+        said = (err or "see above").strip().splitlines()[-1]
+        raise LinkError(f"board demo: a command ended with code {process.returncode}: {said}")
     found: dict[str, Any] = json.loads(out)
     return found
 
