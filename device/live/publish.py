@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,8 @@ class GesturePublisher:
 
     def close(self) -> None:
         """Say `offline` and leave."""
-        self._client.publish(self._live_topic, OFFLINE, qos=1, retain=True).wait_for_publish(timeout=1.0)
+        with suppress(RuntimeError):  # the broker is gone: its last will says it
+            self._client.publish(self._live_topic, OFFLINE, qos=1, retain=True).wait_for_publish(timeout=1.0)
         self._client.disconnect()
         self._client.loop_stop()
 

@@ -2,17 +2,23 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from flwr.app import Message, MessageType, RecordDict
+from scipy.special import softmax
 from small_federation import EARLY, LATE, SIGNAL, T, equal, make_grid, make_nodes, make_plan
 
 from client.app import app
 from client.evaluate import EvaluateSpec
 from client.node import NodeSpec, load_shard
 from client.packs import offered
+from distillation.datasets import open_dataset
+from distillation.distil import predict
+from distillation.prepare import prepare
 from distillation.spec import PersonaliseSpec, TrainSpec
+from distillation.student_runtime import read_student
 from distillation.weights import load_model, read_metadata
 from protocols.errors import DataError, PackMismatch
 from protocols.pack import read_manifest
@@ -209,12 +215,22 @@ def test_the_persons_own_student_stays_in_their_store(ask, nodes, weights):
     path = f"{nodes[4].store}/student.safetensors"
     assert load_model(path).label_names == SIGNAL.gestures
     assert read_metadata(path)["subject"] == "s4"
+    assert len(read_metadata(path)["scale"]) == SIGNAL.channels  # all that a live stream needs
+
+
+def test_the_persons_own_student_follows_a_live_stream_as_it_was_evaluated(ask, nodes, weights, dataset):
+    """Their recording, sample by sample, gives the windows that the evaluation scaled and classified."""
+    ask(4, evaluate_task(weights).to_record(), MessageType.EVALUATE)
+    student = read_student(Path(f"{nodes[4].store}/student.safetensors"))
+    (trial, *_) = LATE.select(open_dataset(dataset).recordings("s4"))
+    live = student.stream().feed(trial.emg).probs
+    (scaled,) = prepare([trial], SIGNAL).scaled(load_shard(nodes[4], SIGNAL).own.scale).emg
+    first = scaled[: SIGNAL.window].T[np.newaxis]
+    np.testing.assert_allclose(live[0], softmax(predict(student.model, first)[0]), atol=1e-5)
 
 
 def test_without_being_asked_nobody_personalises(ask, nodes, weights):
     """During the rounds only the shared student is evaluated, and no file is written."""
-    from pathlib import Path
-
     reply = ask(4, evaluate_task(weights, personalise=False).to_record(), MessageType.EVALUATE)
     assert set(Evaluation.from_record(reply.content).confusion) == {"shared"}
     assert not Path(nodes[4].store).exists()

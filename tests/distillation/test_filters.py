@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distillation.filters import FilterChain, band_pass, notch
+from distillation.filters import FilterChain, FilterStream, band_pass, notch
 from distillation.recording import Recording
 from protocols.errors import ConfigError, DataError
 
 RATE_HZ = 1000.0
+CHAINS = (
+    FilterChain(),
+    FilterChain(clip_abs=60, band_pass_hz=(20, 200), notch_hz=50),
+    FilterChain(band_pass_hz=(15, np.inf)),
+)
 
 
 def recording(emg, rate_hz=RATE_HZ):
@@ -147,3 +152,32 @@ def test_an_unknown_key_of_a_description_is_named():
 def test_an_impossible_chain_is_refused(wrong):
     with pytest.raises(ConfigError):
         FilterChain(**wrong)
+
+
+@given(st.lists(st.integers(0, 500), max_size=20), st.sampled_from(CHAINS))
+def test_a_filtered_stream_is_the_filtered_whole_however_it_is_cut(cuts, chain):
+    emg = np.random.default_rng(1).normal(50, 20, (500, 2)).astype(np.float32)
+    stream = FilterStream(chain, RATE_HZ)
+    pieces = [stream.feed(piece) for piece in np.split(emg, sorted(cuts))]
+    np.testing.assert_allclose(np.concatenate(pieces), chain(recording(emg)), rtol=0, atol=1e-5)
+
+
+def test_a_stream_subtracts_the_mean_that_it_is_given():
+    stream = FilterStream(FilterChain(remove_mean=True), RATE_HZ, mean=np.array([3.0], np.float32))
+    np.testing.assert_array_equal(stream.feed(np.array([[3.0], [5.0]], np.float32)), [[0], [2]])
+
+
+def test_a_restarted_stream_forgets():
+    stream, emg = FilterStream(CHAINS[1], RATE_HZ), tone(60).astype(np.float32)
+    first = stream.feed(emg)
+    stream.restart()
+    np.testing.assert_array_equal(stream.feed(emg), first)
+
+
+@pytest.mark.parametrize(
+    ("chain", "message"),
+    [(FilterChain(mode="zero-phase"), "causal"), (FilterChain(remove_mean=True), "no mean")],
+)
+def test_a_chain_that_needs_the_whole_signal_cannot_be_streamed(chain, message):
+    with pytest.raises(ConfigError, match=message):
+        FilterStream(chain, RATE_HZ)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import myofed as command_line
+from distillation.student_runtime import read_student
 from distillation.teacher import load_teacher
 from distillation.weights import read_metadata
 from protocols.errors import ConfigError
@@ -186,3 +187,14 @@ def test_teach_then_pack_on_the_command_line(people, tmp_path):
     facts = json.loads(packed.stdout)
     assert len(KnowledgePack.open(pack)) == facts["windows"] > 0
     assert facts["kl_loss"] < 1e-3
+
+
+def test_a_model_of_one_person_carries_their_levels_and_one_of_several_none(people, tmp_path):
+    """So a live stream knows how strong that person's signal is, and asks to be calibrated otherwise."""
+    for name, subjects in (("one", ("syn001",)), ("two", ("syn000", "syn001"))):
+        run_teach_job(
+            TeachJob(str(people), tmp_path / name, subjects, model="convonly", steps=1, remove_mean=True)
+        )
+    assert {"scale", "mean"} <= set(read_metadata(tmp_path / "one"))
+    assert not {"scale", "mean"} & set(read_metadata(tmp_path / "two"))
+    assert read_student(tmp_path / "one").own is not None
