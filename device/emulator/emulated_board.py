@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Commands are looked for at least this often, so that a board with slow frames answers soon all the same.
 LONGEST_STEP_S = 0.02
+# Of float64 seconds since the machine started: what is due at this moment must not wait for the next one.
+ROUNDING_S = 1e-6
 EVENTS = ("resets", "jumps", "stalls", "unplugs")
 
 
@@ -84,7 +86,7 @@ class EmulatedBoard:
         life_s = max((now_s - self._started_s) * self._speed, 0.0)
         self._suffer(life_s)
         self._listen(life_s)
-        while (due_s := self._due_s()) <= life_s:
+        while (due_s := self._due_s()) <= life_s + ROUNDING_S:
             self.behind_s = max(self.behind_s, (life_s - due_s) / self._speed)
             self._convert()
             self._speak(due_s)
