@@ -1,7 +1,7 @@
 """A recording of its journal: samples in their order, on the host's clock, with gaps where they are missing.
 
 Made from the beginning each time: what the tracker found while it recorded comes out again, and the clock is fitted
-to whole segments instead of to what had arrived by then. Memory: about 750 MB for an hour of 16 channels at 2 kHz.
+to whole segments instead of to what had arrived by then. Memory: about 1 GB for an hour of 16 channels at 2 kHz.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from device.recorder.journal import Entry, JournalHeader
+    from device.recorder.journal import Entry
     from device.timeline import Place
     from distillation.recording import FloatArray, IntArray, TimeArray
 
@@ -87,18 +87,6 @@ def recorded(path: Path) -> Recording:
         board=f"{header.hello.board_id}, firmware {header.hello.firmware}",
         link=replace(tracker.quality(), **_link_counts(events)),
     )
-
-
-def resumed_tracker(path: Path) -> tuple[JournalHeader, SampleTracker]:
-    """The header, and a tracker that has seen all of the journal: what is recorded on goes on its axis.
-
-    Raises:
-        DataError: the journal cannot be read.
-    """
-    header, entries = read_journal(path)
-    tracker = SampleTracker(header.hello)
-    replay(tracker, entries)
-    return header, tracker
 
 
 def replay(tracker: SampleTracker, entries: Iterable[Entry]) -> tuple[list[Placed], list[dict[str, Any]]]:

@@ -9,7 +9,7 @@ import pytest
 from journals import FRAME_US, HEADER, HELLO, START_S, N, arrival_s, samples, written
 
 from device.recorder import finish as finish_module
-from device.recorder.finish import finish, recorded, resumed_tracker
+from device.recorder.finish import finish, recorded
 from device.recorder.journal import Journal
 from device.tracker import SampleTracker
 from distillation.recording import Gap, Hold, read_recording
@@ -206,24 +206,6 @@ def test_events_that_are_none_are_left_out_and_logged(tmp_path, caplog):
     assert (made.holds, made.prompts) == ((), ())
     assert (made.link.rejected_frames, made.link.reconnects) == (4, 1)
     assert caplog.text.count("left out an event") == 2
-
-
-def test_a_resumed_recording_goes_on_on_the_same_axis(tmp_path):
-    """Killed after 100 frames; the board goes on meanwhile; what is recorded then fits to what was."""
-    path = written(tmp_path / "a", steady(range(100)))
-    header, tracker = resumed_tracker(path)
-    assert header == HEADER
-    with Journal.resume(path) as journal:
-        for k in range(150, 200):
-            piece = tracker.take(samples(k), arrival_s(k))
-            journal.frame(samples(k), arrival_s(k))
-        start_us = int(piece.device_us[0])
-        journal.event({"event": "prompt", "gesture": "fist", "device_us": start_us})
-    assert start_us == 199 * FRAME_US
-    made = finish(path, tmp_path / "a.hdf5")
-    assert made.prompts[0][1] == pytest.approx(made.time_s[-N], abs=1e-5)
-    assert made.gaps == (Gap(made.time_s[1999], made.time_s[2000]),)
-    assert made.link.lost_frames == 50
 
 
 def test_what_is_recorded_so_far_can_be_looked_at(tmp_path):
