@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import h5py
+
 from device.recorder.finish import recorded
 from device.recorder.journal import Arrival, Journal, read_journal, sync_folder
 from device.recorder.plan import Plan, Prompt
 from distillation.dataset_meta import META_FILE, is_subject_name, read_meta
 from distillation.hdf5_folder import headers
-from distillation.recording import read_recording, write_recording
+from distillation.pandas_fixed import read_frame, texts
+from distillation.recording import Stage, read_recording, write_recording
 from protocols.errors import ConfigError
 from protocols.frame import Samples
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 JOURNAL = ".journal"
 UNITS = "uV"
+ASKED = "gestures:"  # a stage of the whole recording: `gestures:rest,fist`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,13 +70,14 @@ class PersonFolder:
         return next(path for path in free if not path.exists() and not recording_of(path).exists())
 
     def check_gestures(self, gestures: tuple[str, ...]) -> None:
-        """Refuse another gesture set than the folder's; ConfigError."""
-        there = sorted({name for header in self.headers.values() for name in header.gestures})
-        if there and set(there) != set(gestures):
-            raise ConfigError(
-                f"gestures: found {','.join(sorted(gestures))}, the recordings in {self.folder} have "
-                f"{','.join(there)}; give --gestures with these, or another --out"
-            )
+        """Refuse another gesture set than that of any recording in the folder; ConfigError."""
+        for path, header in self.headers.items():
+            there = asked_in(path) or header.gestures
+            if there and there != set(gestures):
+                raise ConfigError(
+                    f"gestures: found {','.join(sorted(gestures))}, {path} was recorded with "
+                    f"{','.join(sorted(there))}; give --gestures with these, or another --out"
+                )
 
     def check_board(self, hello: Hello, plan: Plan) -> None:
         """Refuse a board whose recordings would not go with the folder's; ConfigError."""
@@ -143,9 +148,21 @@ def finish_journal(journal: Path) -> JournalHeader | None:
 
 
 def as_planned(recording: Recording, plan: Plan) -> Recording:
-    """With the channels in the plan's order, and of a prompt that was asked again the latest hold only."""
+    """With the channels in the plan's order, what was asked for, and of a prompt that was repeated the latest hold."""
     latest: dict[Prompt, Hold] = {Prompt(h.gesture, h.repetition): h for h in recording.holds}
-    holds = tuple(sorted(latest.values(), key=lambda hold: hold.start_s))
-    if plan.channel_map is None:
-        return replace(recording, holds=holds)
-    return replace(recording, holds=holds, emg=recording.emg[:, list(plan.channel_map)])
+    asked = Stage(ASKED + ",".join(plan.gestures), float(recording.time_s[0]), float(recording.time_s[-1]))
+    order = slice(None) if plan.channel_map is None else list(plan.channel_map)
+    return replace(
+        recording,
+        emg=recording.emg[:, order],
+        holds=tuple(sorted(latest.values(), key=lambda hold: hold.start_s)),
+        stages=(*recording.stages, asked),
+    )
+
+
+def asked_in(path: Path) -> frozenset[str]:
+    """The gestures that a recording was to hold, had nobody stopped it; none where it is not one of ours."""
+    with h5py.File(path, "r") as file:
+        names = texts(read_frame(file["stages"]), "name") if "stages" in file else []
+    asked = [name.removeprefix(ASKED) for name in names if name.startswith(ASKED)]
+    return frozenset(name for text in asked for name in text.split(","))

@@ -29,7 +29,7 @@ DEFAULT_GESTURES = (
 # this is neither rest nor the gesture, and belongs to no hold.
 REACTION_S = 0.5
 MAX_NAME = 63
-FORBIDDEN = ":\n\r\t\0"  # a hold is a row `hold:<gesture>:<repetition>`, docs/recordings.md
+FORBIDDEN = ":,\n\r\t\0"  # a hold is a row `hold:<gesture>:<repetition>`, docs/recordings.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Plan:
         for name in self.gestures:
             if not 1 <= len(name) <= MAX_NAME or name != name.strip() or set(name) & set(FORBIDDEN):
                 raise ConfigError(
-                    f"gestures: found {name!r}, expected 1 to {MAX_NAME} characters without colons or line ends"
+                    f"gestures: found {name!r}, expected 1 to {MAX_NAME} characters without colons, commas or line ends"
                 )
         if not 1 <= self.repetitions <= 1000:
             raise ConfigError(f"repetitions: found {self.repetitions}, expected 1 to 1000")
