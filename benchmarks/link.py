@@ -142,7 +142,12 @@ def emulate_all(broker: BrokerFolder, people: Path, load: Load, stop: Event, bir
         boards.append(EmulatedBoard(config, wearer, transport, rng=rng, started_s=started_s))
     births.send({board.config.board_id: board.clock_started_s for board in boards})
     ended = threading.Event()
-    threading.Thread(target=lambda: (stop.wait(), ended.set()), daemon=True).start()
+
+    def end() -> None:
+        stop.wait()
+        ended.set()
+
+    threading.Thread(target=end, daemon=True).start()
     run_boards(boards, ended)
 
 
@@ -201,7 +206,7 @@ class Consumer:
     @property
     def lost_frames(self) -> int:
         """Since the board began to stream; a board counts its frames from 0."""
-        return self._tracker.quality(self._link).lost_frames + (self._first or 0)
+        return self._tracker.quality().lost_frames + (self._first or 0)
 
 
 def cpu_seconds(pids: dict[str, int | None]) -> dict[str, float]:
