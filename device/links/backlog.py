@@ -49,6 +49,13 @@ class Backlog(Generic[T]):
         self._bytes -= size
         return item
 
+    def pour_into(self, other: Backlog[T]) -> None:
+        """Move everything, oldest first."""
+        while self._items:
+            item, size = self._items.popleft()
+            other.put(item, size - ITEM_BYTES)
+        self._bytes = 0
+
 
 class Inbox:
     """Hands what a reader's thread received to the event loop.

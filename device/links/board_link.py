@@ -49,11 +49,8 @@ class BoardLink:
         silent_s: float = SILENT_S,
     ) -> None:
         self.url = url
-        self.arrived_s = 0.0
-        self.connected = False
-        self.num_reconnects = 0
-        self._wire = wire
-        self._rng = rng
+        self.arrived_s, self.connected, self.num_reconnects = 0.0, False, 0
+        self._wire, self._rng = wire, rng
         self._hello_timeout_s, self._give_up_s, self._silent_s = hello_timeout_s, give_up_s, silent_s
         self._started_s = time.monotonic()
         self._sequence = int(rng.integers(1 << 32))  # so that two gateways do not take each other's answers
@@ -63,8 +60,7 @@ class BoardLink:
         self._greeted: asyncio.Future[Hello] | None = None
         self._some, self._lost = asyncio.Event(), asyncio.Event()
         self._wanted = True  # that the board streams
-        self._rejected_before = 0
-        self._board_us = 0
+        self._rejected_before = self._board_us = 0
         self._heard_s = 0.0
         self._failure: BaseException | None = None
         self._closed = False
@@ -180,7 +176,7 @@ class BoardLink:
                 answer.set_result(frame)
             return
         frames = self._frames if self.connected else self._held
-        frames.put((frame, arrived_s), _size(frame))
+        frames.put((frame, arrived_s), len(frame.data) if isinstance(frame, Samples) else 0)
         if isinstance(frame, Hello):
             self._greet(frame)
         elif isinstance(frame, Status) and self.connected and self._wanted and not frame.streaming:
@@ -225,9 +221,7 @@ class BoardLink:
             await self._wire.close()
             raise
         self.connected = True
-        while self._held:
-            frame, arrived_s = self._held.take()
-            self._frames.put((frame, arrived_s), _size(frame))
+        self._held.pour_into(self._frames)
         self._some.set()
 
     def _recognise(self, hello: Hello) -> None:
@@ -303,7 +297,3 @@ class BoardLink:
         if not keeper.cancelled():
             self._failure = keeper.exception()
             self._some.set()
-
-
-def _size(frame: Frame) -> int:
-    return len(frame.data) if isinstance(frame, Samples) else 0
