@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Compile every source of the board's component and of the core against the headers of a real ESP-IDF, without
-# building it: for machines that lack Espressif's toolchains.
+# building ESP-IDF itself: for machines that lack Espressif's toolchains.
 #
 #   check_headers.sh IDF_PATH [TARGET [FRONT_END [SERIAL]]]
 #
 #   IDF_PATH   a checkout of ESP-IDF 5.3 or newer with its submodules lwip and mbedtls (and mqtt, before 6.0)
-#   TARGET     esp32c3 (default), or another one whose processor the compiler speaks
+#   TARGET     esp32c3 (default): compiled to objects; esp32, esp32s3: parsed only, by a compiler for RISC-V
 #   FRONT_END  ADC (default), ADS1298, ADS1299;   SERIAL: USB (default) or UART
 #   MQTT_PATH  (environment) a checkout of espressif/esp-mqtt: from 6.0 on a component of its own
 #   CC         (environment) default riscv64-unknown-elf-gcc with picolibc
@@ -86,17 +86,17 @@ if [ "$major" -lt 6 ] && ! echo '#include <sys/reent.h>' | "$cc" -E -x c - > /de
 fi
 
 # --- compile -----------------------------------------------------------------------------------------------------
-flags=(-std=gnu17 -fsyntax-only -Wall -Wextra -Werror -DESP_PLATFORM -DIDF_VER="\"v$major.$minor\"" -D_GNU_SOURCE
+flags=(-std=gnu17 -O2 -Wall -Wextra -Werror -DESP_PLATFORM -DIDF_VER="\"v$major.$minor\"" -D_GNU_SOURCE
     -DMBEDTLS_CONFIG_FILE="\"mbedtls/esp_config.h\"" -DTF_PSA_CRYPTO_USER_CONFIG_FILE="\"mbedtls/esp_config.h\"" -DSOC_MMU_PAGE_SIZE=CONFIG_MMU_PAGE_SIZE)
 if "$cc" --version | grep -q '^riscv'; then
-    flags+=(-march=rv32imc -mabi=ilp32)
+    flags+=(-march=rv32imc_zicsr_zifencei -mabi=ilp32)
     ! "$cc" --version | grep -q '^riscv64-unknown-elf' || flags+=(--specs=picolibc.specs)
-    # The names and types of the Xtensa chips' headers can be checked by any compiler with 32-bit pointers.
-    [ $arch = riscv ] || flags+=(-U__riscv -D__XTENSA__)
+    # Names and types of the Xtensa chips can be checked by any compiler with 32-bit pointers, their assembler not.
+    [ $arch = riscv ] || flags+=(-U__riscv -D__XTENSA__ -fsyntax-only)
 fi
 failed=0
 for source in "$here"/core/src/*.c "$here"/components/myofed_board/src/*.c "$here"/main/*.c; do
-    if "$cc" "${flags[@]}" "${includes[@]}" "$source" 2> "$work/errors"; then
+    if "$cc" "${flags[@]}" "${includes[@]}" -c "$source" -o "$work/object" 2> "$work/errors"; then
         echo "ok      ${source#"$here"/}"
     else
         echo "FAILED  ${source#"$here"/}"

@@ -64,13 +64,19 @@ static esp_err_t prepare(void)
     return error == ESP_OK ? esp_event_handler_register(IP_EVENT, IP_EVENT_STA_GOT_IP, on_address, NULL) : error;
 }
 
+// Fill a field of zeros; a text that fills it whole has no zero behind it, as esp_wifi takes it.
+static void put(uint8_t *field, size_t capacity, const char *text)
+{
+    size_t size = strlen(text);
+    memcpy(field, text, size < capacity ? size : capacity);
+}
+
 static esp_err_t start_station(void)
 {
     wifi_init_config_t memory = WIFI_INIT_CONFIG_DEFAULT();
     wifi_config_t station = {0};
-    // Full-length fields carry no zero behind them.
-    strncpy((char *)station.sta.ssid, mb_setting_text(MB_WIFI_SSID), sizeof station.sta.ssid);
-    strncpy((char *)station.sta.password, mb_setting_text(MB_WIFI_PASSWORD), sizeof station.sta.password);
+    put(station.sta.ssid, sizeof station.sta.ssid, mb_setting_text(MB_WIFI_SSID));
+    put(station.sta.password, sizeof station.sta.password, mb_setting_text(MB_WIFI_PASSWORD));
     station.sta.sae_pwe_h2e = WPA3_SAE_PWE_BOTH;
     esp_err_t error = esp_wifi_init(&memory);
     if (error == ESP_OK) {
