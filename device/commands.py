@@ -290,3 +290,21 @@ def flash(
 
     job = FlashJob(folder=folder, port=port, baud=baud, dry_run=dry_run)
     report(run_flash(job), flash_text, as_json=as_json)
+
+
+@board_app.command()
+def configure(
+    url: Url,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]…", help="KEY=@FILE reads a file; none: show all settings."),
+    ] = None,
+    *,
+    restart: Annotated[bool, typer.Option(help="Restart the board, so that they apply.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Show or change a board's settings: Wi-Fi, broker, channels, rate."""
+    from device.configure import ConfigureJob, configure_text, run_configure
+
+    job = ConfigureJob(url=url, settings=tuple(settings or ()), restart=restart)
+    report(run_configure(job), configure_text, as_json=as_json)
