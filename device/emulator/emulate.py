@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from device.emulator.core import BoardConfig
+from device.emulator.core import BoardConfig, BoardCore
 from device.emulator.emulated_board import EmulatedBoard, run_boards
 from device.emulator.faults import Faults
 from device.emulator.mqtt_transport import MqttTransport
@@ -98,8 +98,11 @@ def run_emulate(job: EmulateJob) -> dict[str, Any]:
     faults = Faults.parse(job.faults)
     wearer_rng, line_rng = np.random.default_rng(job.seed).spawn(2)
     wearer = find_wearer(job, wearer_rng)
-    transport, board_id = _open_transport(job)
+    url = _broker_url(job)
+    board_id = job.board_id or (url.path if url else "emulated")
     config = board_config(board_id, wearer, frame_ms=job.frame_ms, speed=job.speed)
+    BoardCore(config).close()  # what no board can be is refused before anybody sees one
+    transport = _open_transport(job, url, board_id)
     with closing(transport), stopped_by_signals() as stop:
         board = EmulatedBoard(config, wearer, transport, faults=faults, speed=job.speed, rng=line_rng)
         run_boards([board], stop, seconds=math.inf if job.seconds is None else job.seconds)
@@ -167,19 +170,24 @@ def stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _open_transport(job: EmulateJob) -> tuple[Transport, str]:
-    """The line, and the id of the board at its end."""
+def _broker_url(job: EmulateJob) -> LinkUrl | None:
+    """The address of --mqtt, taken apart; None with --serial."""
     if job.mqtt is None:
-        board_id = job.board_id or "emulated"
-        return PtyTransport(job.link, announce=lambda path: _say(f"{board_id} speaks on {path}")), board_id
+        return None
     url = LinkUrl.parse(job.mqtt).only("ca")
     if url.scheme not in ("mqtt", "mqtts") or not url.path:
         raise ConfigError(f"--mqtt: found {url.shown}, expected mqtt(s)://USER:PASSWORD@HOST:PORT/BOARD")
     if job.board_id not in (None, url.path):
         raise ConfigError(f"--board-id: found {job.board_id!r}, but --mqtt names {url.path!r}")
+    return url
+
+
+def _open_transport(job: EmulateJob, url: LinkUrl | None, board_id: str) -> Transport:
+    if url is None:
+        return PtyTransport(job.link, announce=lambda path: _say(f"{board_id} speaks on {path}"))
     transport = MqttTransport(url)
-    _say(f"{url.path} speaks to {url.shown}")
-    return transport, url.path
+    _say(f"{board_id} speaks to {url.shown}")
+    return transport
 
 
 def _say(text: str) -> None:

@@ -1,10 +1,9 @@
 """Emulated boards on a real pty and a real broker, and the command that runs one."""
 
 import asyncio
+import dataclasses
 import json
 import math
-import os
-import select
 import signal
 import subprocess
 import sys
@@ -87,16 +86,13 @@ async def stop_streaming(link):
             continue
 
 
-def counts_of(frames):
-    return np.concatenate([frame.samples for frame in frames])[:, 0]
-
-
 def test_a_gateway_reads_everything_over_a_pty(tmp_path):
     board = board_on(PtyTransport(tmp_path / "port"))
     with living(board):
         quality, frames = asyncio.run(read(f"serial://{tmp_path}/port", lambda q: q.frames > 300))
     assert (quality.lost_frames, quality.rejected_frames) == (0, 0)
-    assert set(np.diff(counts_of(frames)).tolist()) == {1}
+    counts = np.concatenate([frame.samples for frame in frames])
+    assert np.unique(np.diff(counts, axis=0)).tolist() == [1]
     assert board.summary()["frames"] == len(frames)
     assert not (tmp_path / "port").is_symlink()
 
@@ -196,38 +192,6 @@ def test_who_is_refused_or_finds_no_broker_is_told(tmp_path):
         MqttTransport(LinkUrl.parse(url))
 
 
-def test_a_link_takes_no_name_that_is_in_use(tmp_path):
-    (tmp_path / "port").write_text("mine")
-    with pytest.raises(ConfigError, match="exists, expected a new name"):
-        PtyTransport(tmp_path / "port")
-    assert (tmp_path / "port").read_text() == "mine"
-    (tmp_path / "left").symlink_to("/dev/pts/0")  # what an emulator leaves that was killed
-    transport = PtyTransport(tmp_path / "left")
-    assert str((tmp_path / "left").readlink()) == transport.path
-    transport.close()
-
-
-def test_frames_that_nobody_reads_vanish_and_a_slow_reader_holds_them_up():
-    transport = PtyTransport()
-    for _ in range(100):
-        transport.send(Kind.SAMPLES, b"x" * 1000)
-    assert transport.ready
-    reader = os.open(transport.path, os.O_RDWR | os.O_NOCTTY)
-    sent = 0
-    while transport.ready:
-        transport.send(Kind.SAMPLES, b"y" * 1000)
-        sent += 1000
-    got = b""
-    while len(got) < sent:
-        assert select.select([reader], [], [], 5)[0]
-        got += os.read(reader, 4096)
-        transport.turn()
-    assert got == b"y" * sent
-    assert transport.ready
-    os.close(reader)
-    transport.close()
-
-
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -249,6 +213,14 @@ def test_frames_that_nobody_reads_vanish_and_a_slow_reader_holds_them_up():
 def test_a_wrong_call_says_what_is_allowed(tmp_path, options, expected):
     with pytest.raises(ConfigError, match=expected):
         run_emulate(EmulateJob(**{"data": "synthetic", "data_dir": tmp_path, "seconds": 0.1} | options))
+
+
+def test_what_no_board_can_be_is_refused_before_anybody_sees_one(tmp_path, capsys):
+    fast = dataclasses.replace(ramp(), sample_rate_hz=20_000.0, time_s=np.arange(len(ramp().emg)) / 20_000)
+    write_recording(fast, tmp_path / "a.hdf5")
+    with pytest.raises(ConfigError, match="samples_per_frame is 20000, a frame has at most"):
+        run_emulate(EmulateJob(data=str(tmp_path / "a.hdf5"), serial=True, frame_ms=1000))
+    assert "speaks" not in capsys.readouterr().err
 
 
 def test_the_command_ends_with_its_summary_when_it_is_told_to(tmp_path):
