@@ -28,7 +28,7 @@ from device.links.url import LinkUrl
 from device.tracker import SampleTracker
 from distillation.recording import write_recording
 from protocols.errors import ConfigError, LinkError
-from protocols.frame import Hello, Kind, Samples, Status
+from protocols.frame import Hello, Samples, Status
 
 MYOFED = str(Path(sys.executable).with_name("myofed"))
 
