@@ -21,7 +21,7 @@ import zlib
 from collections import deque
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from distillation.recording import GAP_SAMPLES
 
@@ -68,6 +68,14 @@ class Place:
     event: Event = ""
 
 
+class _Seen(NamedTuple):
+    """A frame as sent, and where it went."""
+
+    time_us: int
+    crc: int
+    start_us: int = -1
+
+
 @dataclass(slots=True)
 class _Newest:
     """The frame that came furthest: `time_us` is as sent, with wraps counted on."""
@@ -91,7 +99,7 @@ class Timeline:
         self._declared_us = 1e6 / sample_rate_hz
         self._steps: deque[float] = deque(maxlen=STEPS)
         self._newest: _Newest | None = None
-        self._seen: dict[int, tuple[int, int]] = {}  # sequence: time as sent, CRC of the samples
+        self._seen: dict[int, _Seen] = {}  # by sequence
         self._segment = self._first = 0
         self._base_us = 0  # axis minus time as sent
         self._wrapped_us = 0
@@ -108,25 +116,25 @@ class Timeline:
 
     def place(self, frame: Samples, samples: int, arrived_s: float) -> Place:
         """Where `frame`, with so many samples, belongs."""
-        newest, seen = self._newest, (frame.time_us, zlib.crc32(frame.data))
+        newest, crc = self._newest, zlib.crc32(frame.data)
         if newest is None:
             place = self._started(frame, frame.time_us, "")
         else:
             step = (frame.sequence - newest.number + SEQUENCES // 2) % SEQUENCES - SEQUENCES // 2
             if step > 0:
                 place = self._later(newest, frame, step, samples, arrived_s)
-            elif self._seen.get(frame.sequence) == seen and self._may_repeat(newest, step, arrived_s):
+            elif self._is_repeated(newest, frame, crc, step, arrived_s):
                 return Place("repeated", self._segment, newest.number + step, self._end_us)
-            elif self._is_late(newest, frame, step):
-                place = self._late(newest, frame, step, samples)
+            elif (start_us := self._start_of_late(newest, frame, step)) is not None:
+                place = self._late(newest.number + step, start_us, samples)
             else:
                 place = self._anew(frame, samples, arrived_s)
-        self._remember(frame.sequence, seen)
+        self._remember(frame.sequence, _Seen(frame.time_us, crc, place.start_us))
         if place.kind == "next":
             self._newest = _Newest(place.number, frame.time_us + self._wrapped_us, samples, arrived_s)
             place = self._kept_by_the_clock(place, samples, arrived_s)
             self._said_anew = False
-        self._clock.add(place.start_us + round((samples - 1) * self.sample_us), arrived_s)
+            self._clock.add(self._end_us, arrived_s)  # a late one says nothing of the clock
         return place
 
     def _started(self, frame: Samples, start_us: int, event: Event) -> Place:
@@ -144,21 +152,33 @@ class Timeline:
         self._clock.restart()
         return self._started(frame, start_us, "reset")
 
-    def _may_repeat(self, newest: _Newest, step: int, arrived_s: float) -> bool:
+    def _is_repeated(self, newest: _Newest, frame: Samples, crc: int, step: int, arrived_s: float) -> bool:
         """Whether the same bytes are the same frame: a board that plays a recording starts with the same again."""
-        back_s = -step * newest.samples * self.sample_us * 1e-6
-        return not self._said_anew and back_s + abs(arrived_s - newest.arrived_s) < REPEATED_S
-
-    def _is_late(self, newest: _Newest, frame: Samples, step: int) -> bool:
-        """Whether it fills a place that is still empty, with a time that suits the place."""
-        if step <= -REMEMBERED or frame.sequence in self._seen or self._said_anew:
+        seen = self._seen.get(frame.sequence)
+        if seen is None or (seen.time_us, seen.crc) != (frame.time_us, crc) or self._said_anew:
             return False
-        back_us = newest.time_us - self._unwrapped(frame.time_us, newest.time_us)
-        return 0 < back_us < -step * newest.samples * self.sample_us + SLACK_US
+        back_s = -step * newest.samples * self.sample_us * 1e-6
+        return back_s + abs(arrived_s - newest.arrived_s) < REPEATED_S
 
-    def _late(self, newest: _Newest, frame: Samples, step: int, samples: int) -> Place:
-        start_us = self._unwrapped(frame.time_us, newest.time_us) + self._base_us
-        number = newest.number + step
+    def _start_of_late(self, newest: _Newest, frame: Samples, step: int) -> int | None:
+        """Where a frame begins whose place is still empty; None where its time does not suit that place."""
+        if step <= -REMEMBERED or frame.sequence in self._seen or self._said_anew:
+            return None
+        # By the neighbour that it suits best: the clock may have leapt before it, or behind it.
+        found = []
+        for side in (range(1, REMEMBERED + step), range(-1, step - 1, -1)):
+            back = next((b for b in side if (frame.sequence - b) % SEQUENCES in self._seen), None)
+            if back is not None:
+                near = self._seen[(frame.sequence - back) % SEQUENCES]
+                on_us = frame.time_us - near.time_us
+                if on_us * back < 0:  # the 32 bits wrapped between them, or it is no neighbour
+                    on_us += WRAP_US if back > 0 else -WRAP_US
+                off_us = abs(on_us - back * newest.samples * self.sample_us)
+                found.append((off_us, near.start_us + on_us))
+        off_us, start_us = min(found)  # the newest is one
+        return start_us if off_us < SLACK_US else None
+
+    def _late(self, number: int, start_us: int, samples: int) -> Place:
         missed = number > self._first  # those before the first were never missed
         return Place("late", self._segment, number, start_us, -missed, -samples * missed)
 
@@ -232,7 +252,7 @@ class Timeline:
         if len(self._steps) >= 5:
             self.sample_us = median(self._steps)
 
-    def _remember(self, sequence: int, seen: tuple[int, int]) -> None:
+    def _remember(self, sequence: int, seen: _Seen) -> None:
         self._seen[sequence] = seen
         if len(self._seen) > REMEMBERED:
             del self._seen[next(iter(self._seen))]

@@ -35,8 +35,13 @@ LASTING = ("board_id", "num_channels", "sample_rate_hz", "sample_format", "uv_pe
 class CountsFaults(Protocol):
     """What is asked of a link: how often it failed."""
 
-    num_rejected: int
-    num_reconnects: int
+    @property
+    def num_rejected(self) -> int:
+        """Frames that were none."""
+
+    @property
+    def num_reconnects(self) -> int:
+        """How often it was lost and found again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

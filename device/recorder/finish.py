@@ -132,8 +132,9 @@ class Fitted:
                     speed=speed, horizon_s=math.inf, start_s=placed[0].arrived_s, slope=slope
                 )
                 self._begins_us[segment] = each.place.start_us
-            end_us = int(tracker.instants(each.place, each.frame)[-1])
-            self._clocks[segment].add(end_us, each.arrived_s)
+            if each.place.kind == "next":
+                end_us = int(tracker.instants(each.place, each.frame)[-1])
+                self._clocks[segment].add(end_us, each.arrived_s)
 
     def host_s(self, device_us: int) -> float:
         """When something happened that the recorder noted on the tracker's axis."""

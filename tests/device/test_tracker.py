@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device.emulator.faults import BadLine, Faults
 from device.tracker import SampleTracker
 from protocols.errors import DataError
-from protocols.frame import Hello, Samples, Status
+from protocols.frame import Hello, Kind, Samples, Status, decode_payload, encode_payload
 
 START_S = 1_700_000_000.0
 N, FRAME_US = 20, 20_000
@@ -128,6 +129,13 @@ def test_a_late_frame_twice_is_late_once():
     for k in (101, 100, 100):
         tracker.take(frame(k), arrival_s(101))
     assert counts(tracker) == {"late_frames": 1, "repeated_frames": 1}
+
+
+def test_a_late_frame_may_be_from_before_a_leap_of_the_clock():
+    tracker = started()
+    for k, ahead_us in ((101, 5_000_000), (100, 0), (102, 5_000_000)):
+        tracker.take(frame(k, time_us=k * FRAME_US + ahead_us), arrival_s(max(k, 101)))
+    assert counts(tracker) == {"late_frames": 1, "clock_jumps": 1}
 
 
 def test_a_frame_from_before_the_first_was_never_missed():
@@ -352,3 +360,31 @@ def test_the_same_arrivals_give_the_same_instants():
         left, right = first.take(frame(k), at_s), second.take(frame(k), at_s)
         np.testing.assert_array_equal(left.device_us, right.device_us)
     assert first.quality() == second.quality()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_a_bad_line_did_is_counted_exactly(seed):
+    """Losses, repeats and late frames of the emulated board's line, leaps of its clock, drift and late arrivals."""
+    rng = np.random.default_rng(seed)
+    faults = Faults(loss=rng.choice([0, 0.01, 0.2]), late=rng.choice([0, 0.2]), repeat=rng.choice([0, 0.2]))
+    line, tracker = BadLine(faults, rng, delimited=False), SampleTracker(HELLO)
+    delay_s, drift = rng.choice([0.0005, 0.005, 0.03]), rng.choice([0, 50e-6, -200e-6])
+    leaps = dict(zip(rng.choice(np.arange(60, 590), 3, replace=False), [5.0, -1.0, 0.5], strict=True))
+    ahead_us, last_s, taken = 0, 0.0, set()
+    for k in range(600):
+        ahead_us += round(leaps.get(k, 0) * 1e6)
+        sent = frame(k, time_us=round(k * FRAME_US * (1 + drift)) + ahead_us)
+        for _kind, payload in line.carry(Kind.SAMPLES, encode_payload(sent), lambda wire: wire):
+            last_s = max(
+                last_s, START_S + k * 0.02 + 0.019 + rng.exponential(delay_s)
+            )  # the line keeps its order
+            tracker.take(decode_payload(payload), last_s)
+            taken.add(decode_payload(payload).sequence)
+    unknowable = min(taken) + 599 - max(taken)  # lost before the first that came, and behind the last
+    quality = tracker.quality()
+    assert quality.repeated_frames == line.repeated
+    assert quality.late_frames == line.late
+    assert quality.lost_frames == 600 - len(taken) - unknowable
+    assert (quality.clock_jumps, quality.resets) == (3, 0)
+    assert quality.lost_samples == quality.lost_frames * N
+    assert quality.drift_ppm == pytest.approx(drift * 1e6, abs=1e5 * delay_s)
