@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SILENCE_S = 5.0  # a board that streams sends a frame every 100 ms or more often
 SETTLING_S = 0.5  # on top, so that five seconds are enough for the rate
+RATE_S = 5.0
+UNSURE_S = 3.0  # on top of that, where the rate is so far off that its first frames look like lost ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ async def _inspect(job: InfoJob) -> dict[str, Any]:
     pieces: list[FloatArray] = []
     async with open_link(job.url, data_dir=job.data_dir) as link:
         hello, tracker = link.hello, SampleTracker(link.hello)
-        wanted_us, first_us = 1e6 * (job.seconds + SETTLING_S), None
+        wanted_us, first_us, span_us = 1e6 * (job.seconds + SETTLING_S), None, 0
+        patience_us = wanted_us + 1e6 * (UNSURE_S if job.seconds >= RATE_S else 0)
         sys.stderr.write(f"Relax your arm: listening to {hello.board_id} for {job.seconds:g} s\n")
         async with until_stopped():
             async for frame in listen(link, SILENCE_S):
@@ -81,10 +84,16 @@ async def _inspect(job: InfoJob) -> dict[str, Any]:
                 if piece is not None:
                     pieces.append(piece.emg_uv)
                     first_us = piece.device_us[0] if first_us is None else first_us
-                    if piece.device_us[-1] - first_us >= wanted_us:
+                    span_us = int(piece.device_us[-1] - first_us)
+                    if span_us >= wanted_us and (span_us >= patience_us or _is_known(tracker)):
                         break
         url, quality, problem = link.url, tracker.quality(link), _rate_problem(tracker)
     emg_uv = np.concatenate(pieces) if pieces else np.zeros((0, hello.num_channels), np.float32)
+    if len(emg_uv) < hello.sample_rate_hz <= span_us * hello.sample_rate_hz / 1e6:
+        raise DataError(
+            f"board {hello.board_id}: found {len(emg_uv)} samples in {span_us / 1e6:.1f} s, its hello declares "
+            f"{hello.sample_rate_hz:g} Hz; correct the rate in the board's settings"
+        )
     contact = check_contact(
         emg_uv, hello.sample_rate_hz, uv_per_count=hello.uv_per_count, mains_hz=job.mains_hz
     )
@@ -98,6 +107,11 @@ async def _inspect(job: InfoJob) -> dict[str, Any]:
         "problem": problem,
         "good": problem is None and contact.good,
     }
+
+
+def _is_known(tracker: SampleTracker) -> bool:
+    """Whether the clock was watched for long enough to tell the rate."""
+    return math.isfinite(tracker.quality().measured_rate_hz) and math.isfinite(tracker.clock.drift_ppm)
 
 
 def _rate_problem(tracker: SampleTracker) -> str | None:
