@@ -23,8 +23,9 @@ bool mb_adc_plan(uint8_t num_channels, uint32_t sample_rate_hz, uint32_t lowest_
                  uint8_t max_decimation, mb_adc_plan_t *plan);
 
 // Conversions of one block into (samples, num_channels) counts. The j-th conversion of a channel within the block
-// belongs to its j-th sample, so the order within a sample does not matter: the ESP32 swaps neighbours, and a
-// pattern may begin anywhere.
+// belongs to its j-th sample: so a pattern may begin anywhere, and the 16-bit results of an ESP32 may stand in either
+// order within a word of its DMA. (One channel alone then has neighbours in swapped order, at 5 or more times the rate
+// that is sent: the decimator takes that out.)
 typedef struct {
     uint8_t num_channels;
     uint32_t block_samples;

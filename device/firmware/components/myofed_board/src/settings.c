@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SHOWN_BYTES 20  // of a name that does not exist
+
 typedef enum { TEXT, NUMBER, CHOICE, ID, URI, PEM } kind_t;
 
 // `low` and `high`: of a number its range beside 0 (the default), of the others bytes.
@@ -138,7 +140,11 @@ static void list_keys(char *answer, size_t capacity)
 
 static bool unknown(const char *key, size_t size, char *answer, size_t capacity)
 {
-    int used = snprintf(answer, capacity, "no setting %.*s, expected one of ", (int)(size < 20 ? size : 20), key);
+    size = size < SHOWN_BYTES ? size : SHOWN_BYTES;
+    while (size > 0 && (key[size] & 0xC0) == 0x80) {
+        size--;  // cut at a whole character of UTF-8
+    }
+    int used = snprintf(answer, capacity, "no setting %.*s, expected one of ", (int)size, key);
     if (used > 0 && (size_t)used < capacity) {
         list_keys(answer + used, capacity - (size_t)used);
     }
