@@ -42,6 +42,7 @@ cat "$here/sdkconfig.defaults" "$here/sdkconfig.defaults.$target" > "$work/defau
 {
     echo "CONFIG_MYOFED_FRONT_END_$front_end=y"
     echo "CONFIG_MYOFED_SERIAL_$serial=y"
+    [ "$serial" != UART ] || echo "CONFIG_ESP_CONSOLE_NONE=y"  # UART0 carries frames alone
 } >> "$work/defaults"
 export COMPONENT_KCONFIGS_SOURCE_FILE=$work/kconfigs.in COMPONENT_KCONFIGS_PROJBUILD_SOURCE_FILE=$work/projbuild.in
 export COMPONENT_KCONFIGS_EXCLUDED_SOURCE_FILE=$work/none.in COMPONENT_KCONFIGS_PROJBUILD_EXCLUDED_SOURCE_FILE=$work/none.in

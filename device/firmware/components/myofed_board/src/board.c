@@ -108,7 +108,7 @@ static void take(void)
     if (!is_converting) {
         vTaskDelay(pdMS_TO_TICKS(TURN_MS));
     } else if (mb_acquisition.read(&block, TURN_MS) == ESP_OK) {
-        if (block.num_lost) {
+        if (block.num_lost && board.num_samples) {  // what overran while Wi-Fi started belongs to nobody
             lose(block.num_lost);
         }
         myofed_board_take(&board, block.time_us, block.counts, block.num_samples);

@@ -10,6 +10,10 @@
 #include "myofed/stuffing.h"
 #include "myofed_board/transport.h"
 
+#if defined(CONFIG_ESP_CONSOLE_UART) && CONFIG_ESP_CONSOLE_UART_NUM == 0
+#error "UART0 carries frames: set ESP System Settings, Channel for console output, to None in menuconfig"
+#endif
+
 #define PORT UART_NUM_0
 #define RX_BUFFER_BYTES 2048
 #define TX_BUFFER_BYTES 16384  // 175 ms at 921,600 baud
