@@ -1,4 +1,4 @@
-"""MQTT topics of boards: `myofed/<board>/…`, one for each kind of frame, and two in plain text.
+"""MQTT topics of boards: `myofed/<board>/…`, one for each kind of frame, and three in plain text.
 
 | topic | payload | from | QoS, retained |
 |---|---|---|---|
@@ -8,6 +8,7 @@
 | `command` | frame | gateway | 1 |
 | `availability` | `online`, `offline` (the board's last will) | board | 1, retained |
 | `gesture` | JSON | gateway | 0 |
+| `live` | `online`, `offline` (the gateway's last will): whether gestures are told | gateway | 1, retained |
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from protocols.frame import Kind
 ROOT = "myofed"
 AVAILABILITY = "availability"
 GESTURE = "gesture"
+LIVE = "live"
 ONLINE, OFFLINE = b"online", b"offline"
 MAX_BOARD_ID_BYTES = 64
 FORBIDDEN = "/+#\0"

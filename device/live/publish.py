@@ -21,7 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from device.links.url import MQTT_PORTS, PASSWORD_VARIABLE, LinkUrl
 from protocols.errors import ConfigError, LinkError
-from protocols.topics import GESTURE, OFFLINE, ONLINE, topic
+from protocols.topics import GESTURE, LIVE, OFFLINE, ONLINE, topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from device.live.gestures import Decision
     from protocols.frame import Hello
 
-LIVE = (
-    "live"  # topic: whether gestures are being told, `online` or `offline`; the board's own is `availability`
-)
 DISCOVERY = "homeassistant"
 CONNECT_TIMEOUT_S = 5.0
 
