@@ -65,8 +65,8 @@ class Desk:
         """
         done = until or (lambda: self._prompter.done)
         async for frame in self._frames:
-            self._take(frame)
             self._check_commands()
+            self._take(frame)
             if done():
                 return
 
@@ -99,8 +99,11 @@ class Desk:
         if piece is None:
             return
         self.num_samples += len(piece.emg_uv)
-        for event in self._prompter.take(piece):
-            self._heed(event)
+        if (
+            not self._commands
+        ):  # a board that plays what is asked begins when it has heard; the prompt waits for it
+            for event in self._prompter.take(piece):
+                self._heed(event)
         self._screen.show(self._prompter.scene, piece.emg_uv)
         if not self._rate_checked and self.num_samples > RATE_CHECK_S * self._link.hello.sample_rate_hz:
             self._tracker.check_rate()
@@ -124,6 +127,7 @@ class Desk:
         span = {"start_us": held.start_us, "end_us": held.end_us}
         self._journal.event({"event": "hold"} | asdict(held.prompt) | span)
         self.note_link()
+        self._journal.sync()  # the person's effort is worth a write: nobody is asked twice after a crash
 
     def note_link(self) -> None:
         """Write into the journal what only the link counts."""

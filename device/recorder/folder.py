@@ -17,7 +17,7 @@ from distillation.dataset_meta import META_FILE, is_subject_name, read_meta
 from distillation.hdf5_folder import headers
 from distillation.pandas_fixed import read_frame, texts
 from distillation.recording import Stage, read_recording, write_recording
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, DataError
 from protocols.frame import Samples
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 JOURNAL = ".journal"
 UNITS = "uV"
+OVERHEAD_BYTES = 200_000  # tables of prompts and stages, as PyTables lays them out
 ASKED = "gestures:"  # a stage of the whole recording: `gestures:rest,fist`
 
 
@@ -141,10 +142,24 @@ def finish_journal(journal: Path) -> JournalHeader | None:
         empty = not any(isinstance(entry, Arrival) and isinstance(entry.frame, Samples) for entry in entries)
         if not empty:
             recording = as_planned(recorded(journal), Plan.from_json(header.plan))
+            _check_room(recording, recording_of(journal))
             write_recording(recording, recording_of(journal))
             sync_folder(journal.parent)
         journal.unlink()
     return None if empty else header
+
+
+def _check_room(recording: Recording, path: Path) -> None:
+    """Refuse to begin a file that would not fit: the HDF5 library does not survive a disk that fills up under it."""
+    needed = recording.emg.nbytes + recording.time_s.nbytes + OVERHEAD_BYTES
+    scratch = path.with_suffix(".room")
+    try:
+        with scratch.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, needed)
+    except OSError as error:
+        raise DataError(f"{path}: {needed / 1e6:.1f} MB do not fit on the disk ({error.strerror})") from error
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def as_planned(recording: Recording, plan: Plan) -> Recording:
