@@ -114,6 +114,11 @@ class Timeline:
         newest = self._newest
         self._said_anew = newest is not None and hello.time_us + self._wrapped_us + SLACK_US < newest.time_us
 
+    def axis_us(self, board_us: int) -> int:
+        """An instant of the board's clock as it is now (its wraps not counted), on the axis."""
+        newest_us = self._newest.time_us if self._newest is not None else board_us
+        return self._unwrapped(board_us, newest_us) + self._base_us
+
     def place(self, frame: Samples, samples: int, arrived_s: float) -> Place:
         """Where `frame`, with so many samples, belongs."""
         newest, crc = self._newest, zlib.crc32(frame.data)

@@ -117,6 +117,10 @@ class SampleTracker:
         steps: IntArray = np.rint(np.arange(_num_samples(frame)) * self._timeline.sample_us).astype(np.int64)
         return steps + place.start_us
 
+    def axis_us(self, board_us: int) -> int:
+        """What the board's clock said just now, such as in an answer, on the axis of the samples."""
+        return self._timeline.axis_us(board_us)
+
     def quality(self, link: CountsFaults | None = None) -> LinkQuality:
         """All that was counted and measured so far; rejected frames and reconnects are the link's."""
         counts = self._counts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from device.recorder.plan import Plan, Timing
-from device.recorder.prompter import Asked, Held, Prompter
+from device.recorder.prompter import Held, Prompter
 
 if TYPE_CHECKING:
     from device.live.gestures import Decision
@@ -47,6 +47,9 @@ class Check:
         sample_rate_hz: the board's.
         rng: the order.
         is_events: what kind of student it is.
+
+    Attributes:
+        prompter: what leads through them.
     """
 
     def __init__(
@@ -59,30 +62,27 @@ class Check:
         is_events: bool,
     ) -> None:
         plan = Plan(gestures, repetitions, CHECK_TIMING)
-        self._prompter = Prompter(plan.prompts(rng), CHECK_TIMING, sample_rate_hz)
+        self.prompter = Prompter(plan.prompts(rng), CHECK_TIMING, sample_rate_hz)
         self._is_events = is_events
         self._now: str | None = None  # the held gesture
         self._hops: list[tuple[int, str | None]] = []  # since the latest prompt
-        self._asked_us = 0
         self._said: list[Said] = []
 
     @property
     def done(self) -> bool:
         """Whether every prompt was given."""
-        return self._prompter.done
+        return self.prompter.done
 
     @property
     def scene(self) -> Scene:
         """Where it stands."""
-        return self._prompter.scene
+        return self.prompter.scene
 
     def take(self, piece: Piece, hops: Hops, decisions: list[Decision]) -> list[Event]:
         """Count what was said during a piece; what is to be asked now."""
         self._hops += self._events(decisions) if self._is_events else self._held(hops, decisions)
-        events = list(self._prompter.take(piece))
+        events = list(self.prompter.take(piece))
         for event in events:
-            if isinstance(event, Asked):
-                self._asked_us = event.at_us
             if isinstance(event, Held):
                 self._count(event)
         return events
@@ -102,7 +102,7 @@ class Check:
         return held
 
     def _count(self, held: Held) -> None:
-        start_us = self._asked_us if self._is_events else held.start_us
+        start_us = held.asked_us if self._is_events else held.start_us
         said = [gesture for device_us, gesture in self._hops if start_us <= device_us < held.end_us]
         self._hops.clear()
         if not held.again:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from device.asking import Asker
 from device.donning import Profiles, estimate, profile, write_donning
 from device.links import open_link
-from device.live.asking import Asker, only_person
 from device.live.hops import RATE_TOLERANCE
+from device.live.person import only_person
 from device.live.screen import LiveScreen
 from device.live.stopping import until_stopped
 from device.recorder.plan import REST, Prompt, Timing, split_names
@@ -100,7 +102,7 @@ async def check_band(
         tracker, seen = SampleTracker(link.hello), {}
         with screen.shown():
             async with until_stopped():
-                seen = await prompted(link, tracker, gestures, Asker(link, screen.say))
+                seen = await prompted(link, tracker, gestures, screen)
         if len(seen) < len(gestures):
             raise LinkError("the donning check was stopped before both gestures were done; start it again")
         return {
@@ -126,19 +128,23 @@ def check_band_fits(hello: Hello, profiles: Profiles, sample_rate_hz: float) -> 
 
 
 async def prompted(
-    link: Link, tracker: SampleTracker, gestures: tuple[str, str], asker: Asker
+    link: Link, tracker: SampleTracker, gestures: tuple[str, str], screen: LiveScreen
 ) -> dict[str, Profile]:
     """Each gesture's profile, held by the person now; fewer where the stream ends before."""
     seen: dict[str, Profile] = {}
     prompter = Prompter([Prompt(g, 0) for g in gestures], DONNING_TIMING, link.hello.sample_rate_hz)
-    async for frame in link:
-        piece = tracker.take(frame, link.arrived_s)
-        for event in () if piece is None else prompter.take(piece):
-            await asker.take(event, prompter.scene)
-            if isinstance(event, Held) and not event.again:
-                seen[event.prompt.gesture] = profile(np.concatenate(event.parts), link.hello.sample_rate_hz)
-        if prompter.done:
-            break
+    async with aclosing(Asker(link, tracker, prompter)) as asker:
+        async for frame in link:
+            piece = tracker.take(frame, link.arrived_s)
+            for event in () if piece is None else prompter.take(piece):
+                screen.ask(event, prompter.scene)
+                asker.take(event)
+                if isinstance(event, Held) and not event.again:
+                    held = np.concatenate(event.parts)
+                    seen[event.prompt.gesture] = profile(held, link.hello.sample_rate_hz)
+            asker.check()
+            if prompter.done:
+                break
     return seen
 
 

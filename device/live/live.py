@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from device.asking import Asker
 from device.clock import board_speed
 from device.links import open_link
-from device.live.asking import Asker, only_person
 from device.live.check import Check
 from device.live.gestures import DEBOUNCE_S, decider
 from device.live.hops import Predictor, check_fit
+from device.live.person import only_person
 from device.live.screen import LiveScreen
 from device.live.session import Session
 from device.live.stopping import until_stopped
@@ -123,8 +124,9 @@ async def follow_board(job: LiveJob, student: StudentStream) -> dict[str, Any]:
                 audience.append(stack.enter_context(told))
             session, tracker = new_session(job, student, link, audience)
             stack.enter_context(screen.shown())
+            asker = None if session.check is None else Asker(link, tracker, session.check.prompter)
             async with until_stopped(job.seconds):
-                await follow(link, session, screen)
+                await follow(link, session, asker, screen)
         return result(student.gestures, session, tracker.quality(link).to_json(), link.hello.board_id)
 
 
@@ -152,18 +154,23 @@ def new_session(
     return session, tracker
 
 
-async def follow(link: Link, session: Session, screen: LiveScreen) -> None:
-    """Frame by frame, until the stream ends or the check is done."""
-    asker = Asker(link, screen.say)
+async def follow(link: Link, session: Session, asker: Asker | None, screen: LiveScreen) -> None:
+    """Frame by frame, until the stream ends or the check is done; LinkError where the board cannot be asked."""
     silence = asyncio.create_task(tell_silence(link, session, screen))
     try:
         async for frame in link:
             for event, scene in session.take(frame, link.arrived_s):
-                await asker.take(event, scene)
+                screen.ask(event, scene)
+                if asker is not None:
+                    asker.take(event)
+            if asker is not None:
+                asker.check()
             if session.done:
                 return
     finally:
         silence.cancel()
+        if asker is not None:
+            await asker.aclose()
 
 
 async def tell_silence(link: Link, session: Session, screen: LiveScreen) -> None:

@@ -9,10 +9,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from device.recorder.prompter import Asked, Relaxed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from device.live.gestures import Decision
+    from device.recorder.prompter import Event, Scene
 
 BAR_CELLS = 20
 
@@ -44,6 +47,14 @@ class LiveScreen:
         self._prompt = sentence
         if self._live is None:
             self._console.print(sentence, markup=False, highlight=False)
+
+    def ask(self, event: Event, scene: Scene) -> None:
+        """What the person is asked to do."""
+        if isinstance(event, Asked):
+            gesture = event.prompt.gesture.replace("_", " ")
+            self.say(f"{scene.number} of {scene.total}: {gesture}, and hold it")
+        elif isinstance(event, Relaxed):
+            self.say("relax")
 
     def gesture(self, decision: Decision, time_s: float) -> None:  # noqa: ARG002  (an Audience)
         """A gesture begins."""

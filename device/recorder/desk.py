@@ -8,26 +8,24 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from device.asking import Asker
 from device.listening import listen
 from device.recorder.check import HoldSignal
-from device.recorder.plan import REST, Prompt
-from device.recorder.prompter import Asked, Held, Relaxed
-from protocols.errors import LinkError
+from device.recorder.prompter import Held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from device.links import Link
     from device.recorder.journal import Journal
+    from device.recorder.plan import Prompt
     from device.recorder.prompter import Event, Prompter
     from device.recorder.screen import Screen
     from device.tracker import SampleTracker
-    from protocols.frame import Acknowledge, Frame
+    from protocols.frame import Frame
 
-PROMPT = "prompt"  # the command, and the capability of boards that know it
 SILENCE_S = 60.0  # time to find the cable, or for a router to start anew
 PATIENCE_S = 60.0
-RATE_CHECK_S = 10.0  # of samples: early, before much is recorded with a wrong rate
 
 
 class Desk:
@@ -51,8 +49,7 @@ class Desk:
         self._link, self._tracker, self._prompter = link, tracker, prompter
         self._journal, self._screen = journal, screen
         self._frames = listen(link, SILENCE_S, on_silence=self._tell_silence)
-        self._commands: set[asyncio.Task[Acknowledge]] = set()
-        self._rate_checked = False
+        self._asker = Asker(link, tracker, prompter, self._note_prompt)
         self.held: dict[Prompt, HoldSignal] = {}
         self.num_samples = 0
 
@@ -65,7 +62,7 @@ class Desk:
         """
         done = until or (lambda: self._prompter.done)
         async for frame in self._frames:
-            self._check_commands()
+            self._asker.check()
             self._take(frame)
             if done():
                 return
@@ -88,9 +85,7 @@ class Desk:
 
     async def aclose(self) -> None:
         """Let go of what still runs."""
-        for command in self._commands:
-            command.cancel()
-        await asyncio.gather(*self._commands, return_exceptions=True)
+        await self._asker.aclose()
         await self._frames.aclose()
 
     def _take(self, frame: Frame) -> None:
@@ -99,25 +94,18 @@ class Desk:
         if piece is None:
             return
         self.num_samples += len(piece.emg_uv)
-        if (
-            not self._commands
-        ):  # a board that plays what is asked begins when it has heard; the prompt waits for it
-            for event in self._prompter.take(piece):
-                self._heed(event)
+        for event in self._prompter.take(piece):
+            self._heed(event)
         self._screen.show(self._prompter.scene, piece.emg_uv)
-        if not self._rate_checked and self.num_samples > RATE_CHECK_S * self._link.hello.sample_rate_hz:
-            self._tracker.check_rate()
-            self._rate_checked = True
+        self._tracker.check_rate()
 
     def _heed(self, event: Event) -> None:
         if isinstance(event, Held):
             self._keep(event)
-        elif isinstance(event, Relaxed):
-            self._prompt_board(REST)
-        elif isinstance(event, Asked):
-            asked = {"gesture": event.prompt.gesture, "device_us": event.at_us}
-            self._journal.event({"event": "prompt"} | asked)
-            self._prompt_board(event.prompt.gesture)
+        self._asker.take(event)
+
+    def _note_prompt(self, prompt: Prompt, at_us: int) -> None:
+        self._journal.event({"event": "prompt", "gesture": prompt.gesture, "device_us": at_us})
 
     def _keep(self, held: Held) -> None:
         if held.again:
@@ -133,23 +121,6 @@ class Desk:
         """Write into the journal what only the link counts."""
         counts = {"rejected_frames": self._link.num_rejected, "reconnects": self._link.num_reconnects}
         self._journal.event({"event": "link"} | counts)
-
-    def _prompt_board(self, gesture: str) -> None:
-        """Tell the board, if it wants to know, while samples keep coming."""
-        if PROMPT in self._link.hello.capabilities:
-            self._commands.add(asyncio.create_task(self._link.command(PROMPT, gesture), name=gesture))
-
-    def _check_commands(self) -> None:
-        """Refuse to go on where the board cannot show, or play, what is asked."""
-        for command in [c for c in self._commands if c.done()]:
-            self._commands.remove(command)
-            if isinstance(command.exception(), LinkError):
-                continue  # no answer in time: the person was asked all the same
-            if not (answer := command.result()).accepted:
-                raise LinkError(
-                    f"board {self._link.hello.board_id} refuses to be prompted for {command.get_name()!r}: "
-                    f"{answer.message}; choose what it knows with --gestures"
-                )
 
     def _tell_silence(self) -> None:
         self._screen.say(f"waiting for {self._link.hello.board_id}: no samples arrive (the prompt waits too)")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # A gap costs a hold its own length and the windows that it cuts: about one window (250 ms) of beginnings.
 CUT_BY_GAP_S = 0.25
 DAMAGED = 0.25  # of a hold's time: one lost frame of 20 ms in 2.5 s costs 0.11, two 0.22
+MAX_LATE_S = 10.0  # between a sample and the prompt that follows it: as much as a link holds back
 MAX_TRIES = 3  # of one prompt: a link that loses more than that will not become better by asking
 
 
@@ -49,6 +50,7 @@ class Held:
 
     Attributes:
         prompt: which.
+        asked_us: when the person was asked.
         start_us: first sample, after the reaction.
         end_us: one period after the last sample.
         parts: its (n, C) µV, cut where samples were lost.
@@ -57,6 +59,7 @@ class Held:
     """
 
     prompt: Prompt
+    asked_us: int
     start_us: int
     end_us: int
     parts: tuple[FloatArray, ...]
@@ -112,10 +115,11 @@ class Prompter:
         self._period_us = 1e6 / sample_rate_hz
         self._total, self._number = done + len(self._queue), done + 1
         self._tries: Counter[Prompt] = Counter()
-        self._holding = False
-        self._elapsed = 0  # samples of the phase
+        self._holding = self._waiting = False
+        self._elapsed = 0  # samples of the phase; below 0 before it begins
+        self._newest_us = 0  # where the samples taken so far end
         self._parts: list[list[FloatArray]] = []
-        self._start_us = self._last_us = 0
+        self._asked_us = self._start_us = self._last_us = 0
         self._num_gaps, self._lost_us = 0, 0.0
 
     @property
@@ -131,7 +135,7 @@ class Prompter:
             "done" if self.done else "hold" if self._holding else "relax"
         )
         prompt = self._queue[0] if self._queue else None
-        elapsed_s = min(self._elapsed / self._rate_hz, length_s)
+        elapsed_s = min(max(self._elapsed, 0) / self._rate_hz, length_s)
         return Scene(phase, prompt, elapsed_s, length_s, min(self._number, self._total), self._total)
 
     def ask(self, prompts: Iterable[Prompt]) -> None:
@@ -140,17 +144,37 @@ class Prompter:
         self._queue.extend(more)
         self._total += len(more)
 
+    def wait(self) -> None:
+        """The latest prompt is on its way to the person: the hold begins when `asked` says so."""
+        self._waiting = self._holding
+
+    def asked(self, at_us: int) -> None:
+        """The person was asked at this instant of the board's clock: later than the sample that was the newest.
+
+        A hold whose reaction is over by then begins now, and lasts as long.
+        """
+        if not self._holding:
+            return
+        late = round((at_us - self._newest_us) / self._period_us)
+        limit = round(MAX_LATE_S * self._rate_hz)
+        self._waiting, self._asked_us = False, at_us
+        self._elapsed = max(-limit, min(-late, self._reaction))
+        self._parts, self._num_gaps, self._lost_us = [], 0, 0.0
+
     def take(self, piece: Piece) -> Iterator[Event]:
         """What begins and ends with these samples, oldest first; nothing once all is done."""
         after_gap, start = piece.after_gap, 0
-        while start < len(piece.emg_uv) and self._queue:
+        while start < len(piece.emg_uv) and self._queue and not self._waiting:
             left = self._boundary() - self._elapsed
             stop = min(len(piece.emg_uv), start + left)
             if self._holding and self._elapsed >= self._reaction:
                 self._collect(piece, start, stop, after_gap=after_gap)
             self._elapsed += stop - start
             after_gap, start = False, stop
-            yield from self._turn(round(int(piece.device_us[stop - 1]) + self._period_us))
+            self._newest_us = round(int(piece.device_us[stop - 1]) + self._period_us)
+            yield from self._turn(self._newest_us)
+        if len(piece.device_us):
+            self._newest_us = round(int(piece.device_us[-1]) + self._period_us)
 
     @property
     def _reaction(self) -> int:
@@ -185,7 +209,7 @@ class Prompter:
             yield self._held(self._queue.popleft(), now_us)
             yield Relaxed(now_us)
         else:
-            self._holding = True
+            self._holding, self._asked_us = True, now_us
             self._parts, self._num_gaps, self._lost_us = [], 0, 0.0
             yield Asked(self._queue[0], now_us)
 
@@ -199,4 +223,4 @@ class Prompter:
         if again:
             self.ask([prompt])
         parts = tuple(np.concatenate(part) for part in self._parts)
-        return Held(prompt, self._start_us, now_us, parts, share, again)
+        return Held(prompt, self._asked_us, self._start_us, now_us, parts, share, again)

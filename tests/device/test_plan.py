@@ -152,3 +152,39 @@ def test_the_scene_counts_what_was_done_before():
     assert (prompter.scene.number, prompter.scene.total, prompter.scene.phase) == (6, 6, "relax")
     lead(prompter, [10])
     assert prompter.scene.phase == "done"
+
+
+def test_the_hold_begins_when_the_person_was_asked_not_at_the_sample_that_came_last():
+    """Samples are 0.2 s late: asked 0.2 s after the newest, the hold begins 0.2 s later."""
+    prompter = Prompter([Prompt("fist", 0)], TIMING, RATE_HZ)
+    events = []
+    for first in range(0, 1000, 10):
+        for event in prompter.take(piece(first, 10)):
+            events.append(event)
+            if isinstance(event, Asked):
+                prompter.asked(event.at_us + 200_000)
+    (held,) = [e for e in events if isinstance(e, Held)]
+    assert (held.asked_us, held.start_us, held.end_us) == (1_200_000, 1_700_000, 2_700_000)
+
+
+def test_a_prompt_that_is_on_its_way_holds_the_prompter():
+    """Asked at 1.3 s, heard of at 4 s: the reaction is over, and the hold of one second begins at once."""
+    prompter = Prompter([Prompt("fist", 0)], TIMING, RATE_HZ)
+    events = []
+    for first in range(0, 800, 10):
+        events += prompter.take(piece(first, 10))
+        if isinstance(events[-1] if events else None, Asked):
+            prompter.wait()
+    assert [type(e) for e in events] == [Asked]
+    prompter.asked(1_300_000)
+    events = [e for first in range(800, 1200, 10) for e in prompter.take(piece(first, 10))]
+    (held,) = [e for e in events if isinstance(e, Held)]
+    assert (held.asked_us, held.start_us, held.end_us) == (1_300_000, 4_000_000, 5_000_000)
+    assert held.damaged_share == 0
+
+
+def test_an_instant_that_cannot_be_does_not_hold_the_prompter_for_ever():
+    prompter = Prompter([Prompt("fist", 0)], TIMING, RATE_HZ)
+    list(prompter.take(piece(0, 200)))
+    prompter.asked(10**15)
+    assert any(isinstance(e, Held) for f in range(200, 3000, 10) for e in prompter.take(piece(f, 10)))
