@@ -1,6 +1,8 @@
 """Whole recordings: the real command, an emulated board on a real pty, worn by somebody with three gestures."""
 
 import json
+import os
+import pty
 import resource
 import signal
 import subprocess
@@ -35,13 +37,12 @@ SHORT = {"gestures": ("rest", "fist", "open"), "repetitions": 2, "hold_s": 1.5, 
 FLAGS = ["--gestures", "rest,fist,open", "--repetitions", "2", "--hold", "1.5", "--rest", "0.5", "--json"]
 
 
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    """A folder with one person, who holds each gesture three times."""
+def person(folder, *, lazy=()):
+    """A folder with one person, who holds each gesture three times; not the ones in `lazy`, which look like rest."""
     need("cc")
-    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("people")
+    rng = np.random.default_rng(0)
     names = [(g, r) for r in range(3) for g in LEVELS]
-    emg = [rng.standard_normal((600, 4)) * LEVELS[gesture] for gesture, _ in names]
+    emg = [rng.standard_normal((600, 4)) * LEVELS["rest" if name in lazy else name[0]] for name in names]
     holds = tuple(Hold(g, 3.0 * i, 3.0 * (i + 1), r) for i, (g, r) in enumerate(names))
     time_s = np.arange(600 * len(names)) / RATE_HZ
     write_recording(
@@ -51,14 +52,19 @@ def people(tmp_path_factory):
     return open_dataset(folder)
 
 
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return person(tmp_path_factory.mktemp("people"))
+
+
 @pytest.fixture
 def wear(people, tmp_path):
     """Boards on a pty, one after another at the same place."""
 
     @contextmanager
-    def worn(faults="", *, speed=SPEED, **changes):
+    def worn(faults="", *, speed=SPEED, by=people):
         rng = np.random.default_rng(0)
-        wearer = Performer(people, rng=rng, rest="rest")
+        wearer = Performer(by, rng=rng, rest="rest")
         config = board_config("emg-1", wearer, speed=speed)
         board = EmulatedBoard(
             config, wearer, PtyTransport(tmp_path / "port"), faults=Faults.parse(faults), speed=speed, rng=rng
@@ -81,11 +87,11 @@ def job(url, folder, **changes):
 
 
 @contextmanager
-def recording(url, folder, *flags, **options):
+def recording(url, folder, *flags, stdin=subprocess.DEVNULL, **options):
     """The real command in a process of its own; its stderr is a list of lines that grows."""
     process = subprocess.Popen(
         [MYOFED, "board", "record", url, "--out", str(folder), "--subject", "ada", *FLAGS, *flags],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -166,6 +172,39 @@ def test_kill_9_loses_at_most_a_second_and_the_same_command_goes_on(wear, tmp_pa
     assert sorted((t.gesture, t.repetition, t.session) for t in trials) == sorted(
         (g, r, 0) for g in LEVELS for r in (0, 1)
     )
+
+
+def test_what_the_check_names_is_asked_again_if_the_person_at_the_terminal_agrees(wear, tmp_path):
+    """The wearer is lazy when asked for a fist the second time, not the fourth."""
+    (tmp_path / "lazy").mkdir()
+    keyboard, terminal = pty.openpty()
+    flags = ["--repetitions", "3", "--seed", "0"]
+    wearer = person(tmp_path / "lazy", lazy={("fist", 1)})
+    with wear(by=wearer) as url, recording(url, tmp_path / "own", *flags, stdin=terminal) as process:
+        asked = until(process, "Repeat this now?")
+        os.write(keyboard, b"y\n")
+        out, err = process.communicate(timeout=30)
+    result = json.loads(out)
+    assert "repeat fist, repetition 2: looks like rest\n" in asked
+    assert "NEXT: fist (10 of 10)" in err
+    assert result["check"]["repeat"] == []
+    assert len(result["holds"]) == 9
+    latest = max(result["holds"], key=lambda hold: hold["start_s"])
+    assert (latest["gesture"], latest["repetition"]) == ("fist", 1)
+    os.close(keyboard)
+    os.close(terminal)
+
+
+def test_what_the_check_names_is_only_reported_with_yes(wear, tmp_path):
+    (tmp_path / "lazy").mkdir()
+    keyboard, terminal = pty.openpty()
+    flags = ["--repetitions", "3", "--yes"]
+    wearer = person(tmp_path / "lazy", lazy={("fist", 1)})
+    with wear(by=wearer) as url, recording(url, tmp_path / "own", *flags, stdin=terminal) as process:
+        out, _ = process.communicate(timeout=30)
+    assert [(r["gesture"], r["repetition"]) for r in json.loads(out)["check"]["repeat"]] == [("fist", 1)]
+    os.close(keyboard)
+    os.close(terminal)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
