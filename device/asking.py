@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from device.tracker import SampleTracker
 
 PROMPT = "prompt"  # the command, and the capability of boards that know it
+GOODBYE_S = 1.0
 
 
 class Asker:
@@ -33,6 +34,7 @@ class Asker:
         tracker: of its samples.
         prompter: that asks.
         on_asked: hears of each prompt and its instant, device µs on the tracker's axis.
+        now_s: the host's Unix time.
     """
 
     def __init__(
@@ -41,8 +43,11 @@ class Asker:
         tracker: SampleTracker,
         prompter: Prompter,
         on_asked: Callable[[Prompt, int], None] = lambda _prompt, _at_us: None,
+        *,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         self._link, self._tracker, self._prompter, self._on_asked = link, tracker, prompter, on_asked
+        self._now_s = now_s
         self._commands: set[asyncio.Task[None]] = set()
 
     def take(self, event: Event) -> None:
@@ -63,7 +68,9 @@ class Asker:
             command.result()
 
     async def aclose(self) -> None:
-        """Let go of what still runs."""
+        """Let go of what still runs; the last "relax" gets its moment."""
+        if self._commands:
+            await asyncio.wait(self._commands, timeout=GOODBYE_S)
         for command in self._commands:
             command.cancel()
         await asyncio.gather(*self._commands, return_exceptions=True)
@@ -96,4 +103,4 @@ class Asker:
         self._on_asked(prompt, at_us)
 
     def _now_us(self) -> int:
-        return self._tracker.clock.device_us(time.time())
+        return self._tracker.clock.device_us(self._now_s())

@@ -1,9 +1,11 @@
 """What the tests of live gestures share: a link made of frames, and a student that reads the answer off the signal."""
 
+import asyncio
 from dataclasses import dataclass
 
 import numpy as np
 
+from device.asking import Asker
 from device.tracker import Piece
 from protocols.frame import Acknowledge, Hello, Samples
 
@@ -83,6 +85,7 @@ class FakeLink:
             counts = np.zeros((FRAME, self.hello.num_channels), np.int16)
             counts[:, self._gesture] = 200  # 100 µV
             self.arrived_s = 1_000_000.0 + 0.02 * (i + 1)
+            await asyncio.sleep(0)  # commands are on their way meanwhile
             if i not in self._lost:
                 yield Samples.of(i, 20_000 * i, counts)
 
@@ -92,7 +95,7 @@ class FakeLink:
             return Acknowledge(0, 0, 0, accepted=False, message="no such gesture")
         self.prompts.append(argument)
         self._gesture = GESTURES.index(argument)
-        return Acknowledge(0, 0, 0, accepted=True)
+        return Acknowledge(0, round((self.arrived_s - 1_000_000.0) * 1e6), 0, accepted=True)
 
 
 class Witness:
@@ -109,3 +112,10 @@ class Witness:
 
     def figures(self, latency_ms, lost):
         self.measured.append((latency_ms, lost))
+
+
+def asker_of(session, link, tracker):
+    """Who asks for what a session's check wants, at the link's own time."""
+    if session.check is None:
+        return None
+    return Asker(link, tracker, session.check.prompter, now_s=lambda: link.arrived_s)

@@ -1,5 +1,6 @@
 """A rotated armband is found and put right; what does not fit is refused."""
 
+import asyncio
 import json
 
 import numpy as np
@@ -175,13 +176,14 @@ class WornLink:
         for i in range(self._frames):
             counts = np.roll(emg(self._gesture, self._rng, 0.02) / 0.5, self._rotation, axis=1)
             self.arrived_s = 1_000_000.0 + 0.02 * (i + 1)
+            await asyncio.sleep(0)  # commands are on their way meanwhile
             yield Samples.of(i, 20_000 * i, np.rint(counts).astype(np.int16))
 
     async def command(self, name, argument=""):
         assert name == "prompt"
         self.prompts.append(argument)
         self._gesture = argument
-        return Acknowledge(0, 0, 0, accepted=True)
+        return Acknowledge(0, round((self.arrived_s - 1_000_000.0) * 1e6), 0, accepted=True)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from live_parts import GESTURES, FakeLink, LoudestChannel, Witness, hello, piece
+from live_parts import GESTURES, FakeLink, LoudestChannel, Witness, asker_of, hello, piece
 from rich.console import Console
 
 from device.live import live as live_module
@@ -27,7 +27,7 @@ def run(link, screen=None, **settings):
     job = LiveJob(url=link.url, student=None, seed=0, **settings)
     witness = Witness()
     session, tracker = new_session(job, LoudestChannel(), link, [witness])
-    asyncio.run(follow(link, session, screen or quiet()))
+    asyncio.run(follow(link, session, asker_of(session, link, tracker), screen or quiet()))
     return result(GESTURES, session, tracker.quality(link).to_json(), link.hello.board_id), witness
 
 

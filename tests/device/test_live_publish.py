@@ -7,7 +7,7 @@ import threading
 import paho.mqtt.client as mqtt
 import pytest
 from broker import broker
-from live_parts import FakeLink, LoudestChannel, hello
+from live_parts import FakeLink, LoudestChannel, asker_of, hello
 from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 
@@ -125,8 +125,9 @@ def test_a_live_stream_reaches_the_broker(mosquitto, listener):
     link, seen = FakeLink(200.0), []
     with publishing(mosquitto.url(), link.hello, GESTURES, home_assistant=False) as publisher:
         job = LiveJob(url=link.url, student=None, check=1, seed=1)
-        session, _ = new_session(job, LoudestChannel(), link, [publisher])
-        asyncio.run(follow(link, session, LiveScreen(Console(stderr=True, quiet=True))))
+        session, tracker = new_session(job, LoudestChannel(), link, [publisher])
+        screen = LiveScreen(Console(stderr=True, quiet=True))
+        asyncio.run(follow(link, session, asker_of(session, link, tracker), screen))
         listener.wait_for("myofed/emg-1/gesture", json.dumps(session.events[-1]).encode())
     seen = [json.loads(p) for t, p, _ in listener.heard if t == "myofed/emg-1/gesture"]
     assert seen == list(session.events)
