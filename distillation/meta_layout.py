@@ -6,6 +6,7 @@ Read with h5py alone: PyTables would unpickle attributes of a file that may come
 from __future__ import annotations
 
 import math
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ _BROKEN = (
 )
 
 _RATE_SAMPLES = 4096  # two seconds tell the rate; a whole recording takes a second to read
+OVERHEAD_BYTES = 200_000  # tables of prompts and stages, as PyTables lays them out
 _ROWS_AT_ONCE = 1 << 16  # written in pieces: 5.5 M samples of 16 channels would be copied whole otherwise
 
 
@@ -260,6 +262,7 @@ def write(recording: Recording, path: Path | str) -> None:
     _check_writable(recording)
     try:
         with replacing(path) as scratch:
+            _check_room(recording, scratch)
             _write_data(recording, scratch)
             _write_frames(recording, scratch)
     except OSError as error:
@@ -271,6 +274,20 @@ def _check_writable(recording: Recording) -> None:
         raise DataError(f"recording of {recording.subject!r}: has no samples, nothing to write")
     if taken := [s.name for s in recording.stages if HOLD.fullmatch(s.name)]:
         raise DataError(f"recording of {recording.subject!r}: stages {taken} are named like held gestures")
+
+
+def _check_room(recording: Recording, path: Path) -> None:
+    """Refuse to begin a file that would not fit: the HDF5 library does not survive a disk that fills up under it."""
+    if not hasattr(os, "posix_fallocate"):  # Windows, macOS
+        return
+    needed = recording.emg.nbytes + recording.time_s.nbytes + OVERHEAD_BYTES
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, needed)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{needed / 1e6:.1f} MB do not fit on the disk: {error.strerror}"
+        ) from error
 
 
 def _write_data(recording: Recording, path: Path) -> None:

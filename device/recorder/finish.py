@@ -23,7 +23,7 @@ from protocols.errors import DataError
 from protocols.frame import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from device.recorder.journal import Entry
@@ -42,18 +42,21 @@ class Placed:
     arrived_s: float
 
 
-def finish(path: Path, out: Path) -> Recording:
+def finish(
+    path: Path, out: Path, *, arranged: Callable[[Recording], Recording] = lambda recording: recording
+) -> Recording:
     """Make the recording of a journal; the journal is removed once the recording is safely on the disk.
 
     Args:
         path: the journal; nobody may be writing it.
         out: the HDF5 file, which appears whole or not at all; one of that name is replaced.
+        arranged: the recording as it is to be written.
 
     Raises:
         DataError: the journal has no samples, cannot be read, or `out` cannot be written; the journal stays.
     """
     with Journal.resume(path):  # nobody else writes or finishes it meanwhile
-        recording = recorded(path)
+        recording = arranged(recorded(path))
         write_recording(recording, out)
         sync_folder(out.parent)
         path.unlink()

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import h5py
 
-from device.recorder.finish import recorded
-from device.recorder.journal import Arrival, Journal, read_journal, sync_folder
+from device.recorder.finish import finish
+from device.recorder.journal import Arrival, Journal, read_journal
 from device.recorder.plan import Plan, Prompt
 from distillation.dataset_meta import META_FILE, is_subject_name, read_meta
 from distillation.hdf5_folder import headers
 from distillation.pandas_fixed import read_frame, texts
-from distillation.recording import Stage, read_recording, write_recording
-from protocols.errors import ConfigError, DataError
+from distillation.recording import Stage, read_recording
+from protocols.errors import ConfigError
 from protocols.frame import Samples
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 JOURNAL = ".journal"
 UNITS = "uV"
-OVERHEAD_BYTES = 200_000  # tables of prompts and stages, as PyTables lays them out
 ASKED = "gestures:"  # a stage of the whole recording: `gestures:rest,fist`
 
 
@@ -137,29 +136,14 @@ def finish_journal(journal: Path) -> JournalHeader | None:
     Raises:
         DataError: another process is writing it, it cannot be read, or its recording cannot be written; it is kept.
     """
-    with Journal.resume(journal):  # nobody else writes or finishes it meanwhile
-        header, entries = read_journal(journal)
-        empty = not any(isinstance(entry, Arrival) and isinstance(entry.frame, Samples) for entry in entries)
-        if not empty:
-            recording = as_planned(recorded(journal), Plan.from_json(header.plan))
-            _check_room(recording, recording_of(journal))
-            write_recording(recording, recording_of(journal))
-            sync_folder(journal.parent)
+    header, entries = read_journal(journal)
+    if any(isinstance(entry, Arrival) and isinstance(entry.frame, Samples) for entry in entries):
+        plan = Plan.from_json(header.plan)
+        finish(journal, recording_of(journal), arranged=lambda recording: as_planned(recording, plan))
+        return header
+    with Journal.resume(journal):  # nobody writes it meanwhile
         journal.unlink()
-    return None if empty else header
-
-
-def _check_room(recording: Recording, path: Path) -> None:
-    """Refuse to begin a file that would not fit: the HDF5 library does not survive a disk that fills up under it."""
-    needed = recording.emg.nbytes + recording.time_s.nbytes + OVERHEAD_BYTES
-    scratch = path.with_suffix(".room")
-    try:
-        with scratch.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, needed)
-    except OSError as error:
-        raise DataError(f"{path}: {needed / 1e6:.1f} MB do not fit on the disk ({error.strerror})") from error
-    finally:
-        scratch.unlink(missing_ok=True)
+    return None
 
 
 def as_planned(recording: Recording, plan: Plan) -> Recording:

@@ -9,6 +9,9 @@ import gzip
 import io
 import pickle
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import h5py
@@ -247,3 +250,28 @@ def test_a_person_may_be_a_number(unpacked):
         file["data"].attrs.update(subject=12, session=3)
     header = read_header(unpacked / NEW)
     assert (header.subject, header.session) == ("12", 3)
+
+
+def test_a_disk_without_room_is_a_sentence_and_leaves_nothing(tmp_path):
+    """In a process of its own: the limit cannot be lifted again."""
+    script = textwrap.dedent(
+        """
+        import resource, signal, sys
+        from pathlib import Path
+        import numpy as np
+        from distillation.recording import Recording, write_recording
+        from protocols.errors import DataError
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+        emg = np.zeros((100_000, 8), np.float32)
+        try:
+            write_recording(Recording(emg, np.arange(100_000) / 1000, 1000.0, "ada"), Path(sys.argv[1]))
+        except DataError as error:
+            print(error)
+        """
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "a.hdf5")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "4.2 MB do not fit on the disk" in done.stdout
+    assert list(tmp_path.iterdir()) == []
