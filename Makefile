@@ -8,13 +8,19 @@ PIP_FLAGS ?=
 # Debian packages that tests need beside Python; a machine that has them all is left alone.
 SYSTEM_PACKAGES := git python3-venv gcc libc6-dev make mosquitto gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
 
-.PHONY: demo test lint bench full system help
+# The figures that need no hour: frames, clock, firmware, links, live gestures, the desk, donning.
+BENCHMARKS := frames clock firmware_core link live live_people desk donning
+
+.PHONY: demo board-demo test lint bench full system help
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/'
 
 demo: .venv/installed  ## a federated simulation on synthetic people: no data, no server, under two minutes
 	$(BIN)/myofed simulate
+
+board-demo: .venv/installed  ## emulated boards, a broker, recordings, a federation, live gestures (two minutes; `make system` first)
+	$(BIN)/python -m simulations.board_demo
 
 test: .venv/installed  ## all tests but the slow ones; their summary is the last line
 	$(BIN)/python -m pytest -m "not slow and not hardware"
@@ -25,7 +31,8 @@ lint: .venv/installed  ## ruff, mypy --strict, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/installed  ## the figures of the README on real recordings, one seed (about 25 minutes on two cores)
+bench: .venv/installed  ## the figures of the README: boards and links, and real recordings with one seed (about 35 minutes on two cores)
+	for name in $(BENCHMARKS); do $(BIN)/myofed bench $$name || exit 1; done
 	$(BIN)/python benchmarks/real_people.py --seed 0
 
 full: .venv/installed  ## slow tests too, and all three seeds (more than an hour on two cores)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from device.broker import GATEWAY, free_port, running, write_broker
-from protocols.errors import LinkError
+from protocols.errors import ConfigError, LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +105,7 @@ def record(demo: Demo) -> dict[str, dict[str, Any]]:
     with ExitStack() as boards:
         for name in WEARERS:
             boards.enter_context(demo.board(name, RECORDED, demo.speed))
+        sys.stderr.write(f"Three people record at once, {demo.speed:g} times as fast as life …\n")
         started = {name: demo.start(*record_command(demo, name)) for name in WEARERS}
         return {name: result_of(process) for name, process in started.items()}
 
@@ -157,8 +158,8 @@ def demo_text(result: dict[str, Any]) -> str:
             f"Recorded: {len(result['recordings'])} people over MQTT, {result['lost_samples']} samples lost.",
             f"Student: {result['student']}",
             (
-                f"Live gestures: {100 * live['check']['accuracy']:.1f} % of the {live['hops']} hops were right"
-                f" (repetitions {LIVE}, which nobody had recorded)."
+                f"Live gestures: in {live['check']['prompts']} prompts {100 * live['check']['accuracy']:.1f} % of the "
+                f"10-ms hops were right (repetitions {LIVE}, which nobody had recorded)."
             ),
             f"From sample to gesture: {latency['p50']:.0f} ms in half of the cases, {latency['p99']:.0f} ms in 99 %.",
         )
@@ -177,7 +178,12 @@ def main() -> None:
     asked = parser.parse_args()
     Path("runs").mkdir(exist_ok=True)
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="board-demo-", dir="runs"))
-    result = board_demo(folder, speed=asked.speed, live_speed=asked.live_speed)
+    try:
+        result = board_demo(folder, speed=asked.speed, live_speed=asked.live_speed)
+    except (ConfigError, LinkError) as error:
+        sys.exit(f"board demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit("board demo: stopped")
     print(json.dumps(result) if asked.json else demo_text(result))
 
 
