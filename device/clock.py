@@ -25,6 +25,7 @@ HORIZON_S = 300.0  # crystals keep their drift to about 1 ppm over minutes; beyo
 BUCKET_S = 0.5  # one arrival is kept of each: 600 in the horizon
 SLOPE_KNOWN_S = 2.0  # before, the jitter of single arrivals is larger than any drift
 DRIFT_KNOWN_S = 5.0
+WILD = 100.0  # times too fast or too slow: not a clock that drifts, but one that makes up its times
 JITTER_FRAMES = 3000  # the jitter is that of the last minute of 20-ms frames, about
 SPEED = "speed="
 
@@ -176,7 +177,8 @@ class DeviceClock:
     def _fit(self) -> None:
         if self.span_s >= SLOPE_KNOWN_S:
             (x0, y0), (x1, y1) = _edge(self._points)
-            self.slope = (y1 - y0) / (x1 - x0)
+            slope = (y1 - y0) / (x1 - x0)
+            self.slope = slope if 1 / WILD < slope < WILD else self.slope
         self._base_s = min(y - self.slope * x for x, y in self._points)
 
     def _count(self, late_s: float) -> None:

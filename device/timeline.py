@@ -35,10 +35,12 @@ REMEMBERED = 1024  # frames back: more than any link holds back, and still only 
 SLACK_US = 1_000_000  # how far a time may be off and still be a wrap, or a late frame; a hello may be as old
 REPEATED_S = 1.0  # what a link sends twice, it sends twice at once
 STEPS = 33  # intervals between frames, whose median is the time that a sample takes
+MISDECLARED = 100.0  # a median farther from the declared rate is that of a clock that stands or runs wild
 
 # A leap forward is the clock's where the frame came before the middle of the leap, and that by more than a line that
 # is still being found may be off.
 EARLY_S = 0.02
+LONGEST_LEAP_US = 1 << 40  # 13 days: no board drops samples for so long, but a clock may be set by decades
 # A line that is known is never that far above an arrival, unless the clock leapt and nobody saw it.
 KNOWN_S, BROKEN_S = 10.0, 0.1
 
@@ -218,7 +220,8 @@ class Timeline:
             return ""
         last_us = start_us + round((samples - 1) * self.sample_us)
         middle_s = leap_us * 1e-6 / self._clock.speed / 2
-        if leap_us < 0 or self._clock.early_s(last_us, arrived_s) > max(middle_s, EARLY_S):
+        early_s = self._clock.early_s(last_us, arrived_s)
+        if not 0 <= leap_us < LONGEST_LEAP_US or early_s > max(middle_s, EARLY_S):
             return "jump"
         return "dropped"
 
@@ -255,7 +258,9 @@ class Timeline:
             self.steady_samples += samples
         self._steps.append(us / samples)
         if len(self._steps) >= 5:
-            self.sample_us = median(self._steps)
+            found_us = median(self._steps)
+            is_likely = self._declared_us / MISDECLARED < found_us < self._declared_us * MISDECLARED
+            self.sample_us = found_us if is_likely else self._declared_us
 
     def _remember(self, sequence: int, seen: _Seen) -> None:
         self._seen[sequence] = seen

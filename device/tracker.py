@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 RATE_TOLERANCE = 0.02
 RATE_KNOWN_S = 5.0
+LONGEST_US = 1 << 62  # 146,000 years: a clock beyond was never set, and the axis is int64
 # What a hello may not change while it streams: the recording would no longer be of one kind.
 LASTING = ("board_id", "num_channels", "sample_rate_hz", "sample_format", "uv_per_count")
 
@@ -96,6 +97,8 @@ class SampleTracker:
         """Where the frame belongs, late and repeated ones too; None where it holds no samples. Errors as `take`."""
         if isinstance(frame, Samples):
             self._check_samples(frame)
+            if frame.time_us >= LONGEST_US:
+                frame = replace(frame, time_us=frame.time_us % LONGEST_US)
             place = self._timeline.place(frame, _num_samples(frame), arrived_s)
             self._count(place, _num_samples(frame))
             return place

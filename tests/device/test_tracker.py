@@ -388,3 +388,33 @@ def test_what_a_bad_line_did_is_counted_exactly(seed):
     assert (quality.clock_jumps, quality.resets) == (3, 0)
     assert quality.lost_samples == quality.lost_frames * N
     assert quality.drift_ppm == pytest.approx(drift * 1e6, abs=1e5 * delay_s)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 5, 2**62, 2**63, 2**64 - 1])),
+            st.one_of(st.integers(0, 2**32 - 1), st.none()),
+        ),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_whatever_times_and_numbers_a_board_makes_up_the_axis_rises(sent):
+    tracker, end_us = SampleTracker(HELLO), -1
+    for k, (time_us, sequence) in enumerate(sent):
+        made_up = replace(frame(k, time_us=time_us), sequence=k if sequence is None else sequence)
+        piece = tracker.take(made_up, arrival_s(k))
+        if piece is not None:
+            assert piece.device_us[0] > end_us
+            assert (np.diff(piece.device_us) > 0).all()
+            end_us = piece.device_us[-1]
+
+
+@pytest.mark.parametrize("time_us", [5, 2**64 - 1])
+def test_a_clock_that_stands_costs_no_sample(time_us):
+    tracker = SampleTracker(HELLO)
+    pieces = [tracker.take(frame(k, time_us=time_us), arrival_s(k)) for k in range(100)]
+    assert sum(len(piece.emg_uv) for piece in pieces) == 100 * N
+    assert tracker.quality().lost_samples == 0
