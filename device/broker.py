@@ -94,7 +94,10 @@ def running(broker: BrokerFolder) -> Iterator[subprocess.Popen[bytes]]:
 def start(broker: BrokerFolder) -> subprocess.Popen[bytes]:
     """Start Mosquitto and wait until it listens; LinkError with its own last words where it does not."""
     if _listens(broker):
-        raise LinkError(f"port {broker.port} is taken by another program: stop it, or choose another --port")
+        raise LinkError(
+            f"port {broker.port} is taken by another program: choose another --port, or stop it (Debian starts a "
+            "Mosquitto of its own: sudo systemctl disable --now mosquitto)"
+        )
     log = broker.folder / "mosquitto.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATTERN = "*.hdf5"
+REST = "rest"  # as the recorder and most sets call it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,17 @@ def describe(folder: Path) -> DatasetMeta:
 def _meta(path: Path, found: Collection[Header]) -> DatasetMeta:
     """The meta of recordings of one kind; DataError names `path` and what is wrong."""
     first = next(iter(found))
+    label_names = tuple(sorted({name for h in found for name in h.gestures}))
     keys = {
         "name": path.name,
         "subjects": tuple(dict.fromkeys(h.subject for h in found)),
-        "label_names": tuple(sorted({name for h in found for name in h.gestures})),
+        "label_names": label_names,
         "channels": first.channels,
         "sample_rate_hz": first.sample_rate_hz,
         "n_sessions": len({h.session for h in found}),
         "units": first.units,
         "license": " and ".join(sorted({h.license for h in found} - {""})),
+        "rest_label": label_names.index(REST) if REST in label_names else None,
         "layout": "meta-hdf5",
     }
     return checked_meta(path, keys)

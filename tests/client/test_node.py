@@ -13,7 +13,8 @@ from small_federation import EARLY, LATE, SIGNAL, C, T, equal, make_nodes, make_
 from client.node import NodeSpec, load_shard, node_file
 from client.train import node_rng, train_node
 from distillation.datasets import open_dataset
-from distillation.prepare import prepare
+from distillation.prepare import prepare, window_spec
+from distillation.recording import Hold, Recording, find_gaps, write_recording
 from distillation.spec import TrainSpec
 from distillation.splits import Selection
 from protocols.errors import ConfigError, DataError
@@ -211,3 +212,42 @@ def test_a_nodes_randomness_depends_on_seed_round_and_person_alone(dataset, tmp_
         for number in (1, 2)
     }
     assert len(draws) == 8
+
+
+def own_recording(dataset, folder, *, lose=0):
+    """One person's trials as a board's recorder writes them: one file, trials as holds, some samples lost."""
+    trials = open_dataset(dataset).recordings("s0")
+    emg = np.concatenate([t.emg for t in trials])
+    time_s = np.arange(len(emg)) / SIGNAL.sample_rate_hz
+    # between two samples, so that no rounding moves one to the neighbour
+    ends = (np.cumsum([len(t.emg) for t in trials]) - 0.5) / SIGNAL.sample_rate_hz
+    holds = tuple(
+        Hold(t.gesture, end - len(t.emg) / SIGNAL.sample_rate_hz, end, t.repetition)
+        for t, end in zip(trials, ends.tolist(), strict=True)
+    )
+    kept = np.ones(len(emg), dtype=bool)
+    kept[80 : 80 + lose] = False  # in the middle of the first trial
+    gaps = find_gaps(time_s[kept], SIGNAL.sample_rate_hz)
+    folder.mkdir()
+    recording = Recording(emg[kept], time_s[kept], SIGNAL.sample_rate_hz, "s0", holds=holds, gaps=gaps)
+    write_recording(recording, folder / "s0-s00.hdf5")
+    return folder
+
+
+def test_a_node_learns_from_what_a_board_recorded(dataset, tmp_path):
+    """The same trials, as a folder of own recordings: the same shard."""
+    own = load_shard(node(own_recording(dataset, tmp_path / "own"), tmp_path), SIGNAL)
+    made = load_shard(node(dataset, tmp_path), SIGNAL)
+    for found, expected in zip(own.train.emg, made.train.emg, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert own.train.labels.tolist() == made.train.labels.tolist()
+
+
+def test_windows_with_lost_samples_are_no_part_of_what_a_node_learns(dataset, tmp_path):
+    """Ten of a trial's 160 samples lost behind the 80th: three windows and two, where 150 samples have six."""
+    spec = window_spec(SIGNAL)
+    whole = load_shard(node(dataset, tmp_path), SIGNAL).train.window_set(spec)
+    lost = load_shard(node(own_recording(dataset, tmp_path / "own", lose=10), tmp_path), SIGNAL).train
+    found = lost.window_set(spec)
+    assert len(found) == len(whole) - 7 + 3 + 2
+    assert found.num_damaged == 1
