@@ -31,6 +31,7 @@ MAINS_HZ = (50.0, 60.0)
 LINE_WIDTH_HZ, AROUND_HZ = 1.5, (3.0, 8.0)
 # Surface EMG begins here, what lies below DRIFT_HZ moves with the electrode: De Luca et al. 2010, J. Biomech. 43.
 EMG_HZ, DRIFT_HZ = 15.0, 8.0
+LOWEST_RATE_HZ = 2 * EMG_HZ  # slower samples show nothing of a muscle
 
 # The thresholds below lie between broken inputs and healthy people: the quietest of 25,000 resting channels of
 # the Myo sets has an RMS of 0.84 counts over 6 codes; rounding alone makes 0.29 counts.
@@ -119,11 +120,19 @@ def check_contact(
         mains_hz: 50 or 60; None takes the stronger.
 
     Raises:
-        DataError: less than a second.
+        DataError: less than a second, a rate too low to show EMG, or values that are no finite numbers.
     """
+    if sample_rate_hz <= LOWEST_RATE_HZ:
+        raise DataError(
+            f"contact: found {sample_rate_hz:g} Hz, expected more than {LOWEST_RATE_HZ:g} Hz to see EMG"
+        )
     if emg_uv.ndim != 2 or len(emg_uv) < sample_rate_hz:
         raise DataError(
             f"contact: found emg {emg_uv.shape} at {sample_rate_hz:g} Hz, expected a second or more"
+        )
+    if not np.isfinite(emg_uv).all():
+        raise DataError(
+            "contact: found values that are no finite numbers: is the board's uv_per_count right?"
         )
     frequencies_hz, power = _spectra(emg_uv, sample_rate_hz)
     candidates = [f for f in MAINS_HZ if f + LINE_WIDTH_HZ < sample_rate_hz / 2]

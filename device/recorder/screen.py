@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from device.contact import check_contact
 from device.recorder.letters import big
+from protocols.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +87,9 @@ class Levels:
         self.peaks = np.maximum(part(self.rms_uv), self.peaks - falls)
         if self._since_contact >= CONTACT_EVERY_S * self._rate_hz and self._held >= CONTACT_S * self._rate_hz:
             self._since_contact = 0
-            found = check_contact(self._last(CONTACT_S), self._rate_hz, uv_per_count=self._uv_per_count)
-            self.notes = {s.channel - 1: SHORT[s.verdict] for s in found.channels if s.verdict in SHORT}
+            with suppress(DataError):  # a signal of which nothing can be told, such as slow envelopes
+                found = check_contact(self._last(CONTACT_S), self._rate_hz, uv_per_count=self._uv_per_count)
+                self.notes = {s.channel - 1: SHORT[s.verdict] for s in found.channels if s.verdict in SHORT}
 
     def _last(self, seconds: float) -> FloatArray:
         """The latest (n, C) samples; joins no more pieces than it needs."""

@@ -119,6 +119,18 @@ def test_less_than_a_second_says_nothing(emg):
         check_contact(emg[:900], RATE_HZ)
 
 
+@pytest.mark.parametrize("rate_hz", [0.001, 10.0, 30.0])
+def test_a_rate_that_shows_nothing_of_a_muscle_is_refused_by_name(emg, rate_hz):
+    with pytest.raises(DataError, match=f"found {rate_hz:g} Hz, expected more than 30 Hz"):
+        check_contact(emg, rate_hz)
+
+
+def test_infinite_microvolts_are_refused_and_never_look_good(emg):
+    emg[7, 3] = np.inf
+    with pytest.raises(DataError, match="no finite numbers"):
+        check_contact(emg, RATE_HZ)
+
+
 def at_hand(name):
     try:
         return open_dataset(name)

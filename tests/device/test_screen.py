@@ -125,3 +125,10 @@ def test_the_terminal_is_drawn_12_times_a_second_and_costs_little():
     assert REDRAW_S < 0.1
     assert drawn.getvalue().startswith("\x1b[?25l")  # the cursor is hidden, and shown again
     assert "\x1b[?25h" in drawn.getvalue()
+
+
+def test_slow_samples_have_levels_and_no_notes():
+    found = Levels(4, 10.0, 0.1)
+    for _ in range(10):
+        found.take(np.full((10, 4), 5, np.float32))
+    assert not found.notes
