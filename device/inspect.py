@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from device.clock import board_speed
 from device.contact import MAINS_HZ, check_contact
 from device.links import open_link
 from device.listening import listen
@@ -37,7 +38,7 @@ class InfoJob:
 
     Attributes:
         url: of the board.
-        seconds: to listen, of the board's clock; the rate needs five.
+        seconds: to listen; the rate needs five.
         mains: 50, 60 or auto.
         data_dir: where a replayed dataset is looked for.
     """
@@ -75,8 +76,9 @@ async def _inspect(job: InfoJob) -> dict[str, Any]:
     pieces: list[FloatArray] = []
     async with open_link(job.url, data_dir=job.data_dir) as link:
         hello, tracker = link.hello, SampleTracker(link.hello)
-        wanted_us, first_us, span_us = 1e6 * (job.seconds + SETTLING_S), None, 0
-        patience_us = wanted_us + 1e6 * (UNSURE_S if job.seconds >= RATE_S else 0)
+        real_us = 1e6 * board_speed(hello)  # device µs in a second of the person's
+        wanted_us, first_us, span_us = real_us * (job.seconds + SETTLING_S), None, 0
+        patience_us = wanted_us + real_us * (UNSURE_S if job.seconds >= RATE_S else 0)
         sys.stderr.write(f"Relax your arm: listening to {hello.board_id} for {job.seconds:g} s\n")
         async with until_stopped():
             async for frame in listen(link, SILENCE_S):
