@@ -15,7 +15,7 @@ from device.links.mqtt_session import connect, disconnect, new_client, tls_of
 from device.links.wire import delays_s
 from protocols.errors import FrameError, LinkError
 from protocols.frame import Command, Hello, Kind, VersionMismatch, decode_payload, encode_payload
-from protocols.topics import AVAILABILITY, DELIVERY, ONLINE, split_topic, topic
+from protocols.topics import AVAILABILITY, DELIVERY, OFFLINE, ONLINE, split_topic, topic
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -177,7 +177,7 @@ class Broker:
         try:
             board_id, what = split_topic(name)
             seen = self.boards.get(board_id, BoardSeen())
-            if what == AVAILABILITY:
+            if what == AVAILABILITY and payload in (ONLINE, OFFLINE):  # anything else is nobody's will
                 seen = replace(seen, online=payload == ONLINE)
             elif what == Kind.HELLO.name.lower() and isinstance(hello := decode_payload(payload), Hello):
                 seen = replace(seen, hello=hello)

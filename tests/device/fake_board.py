@@ -248,6 +248,10 @@ class MqttBoard(Running):
             raise TimeoutError("the board's broker does not answer")
         self._begin()
 
+    def publish(self, name, payload):
+        """Anything, on any topic."""
+        self._client.publish(name, payload, qos=1)
+
     def cut(self):
         self._end()
         client, self._client = self._client, None

@@ -71,6 +71,21 @@ def test_a_restarted_broker_is_found_again_and_the_board_asked_to_go_on(mosquitt
     assert board.board.asked.count("start") >= 2
 
 
+def test_junk_on_a_board_s_topics_does_not_break_its_link(mosquitto):
+    with board_at(mosquitto) as board:
+
+        async def scenario():
+            async with open_link(mosquitto.url("emg-1")) as link:
+                await take(link, 3)
+                for what in ("availability", "hello", "status", "acknowledge", "marker", "samples"):
+                    board.publish(f"myofed/emg-1/{what}", b"junk")
+                await until(lambda: link.num_rejected >= 3)
+                await take(link, 3)
+                assert (link.connected, link.num_reconnects) == (True, 0)
+
+        run(scenario)
+
+
 def test_a_board_that_dies_is_offline_by_its_last_will_and_welcome_again(mosquitto):
     with board_at(mosquitto) as board:
 
