@@ -381,7 +381,7 @@ def bench_text(result: Mapping[str, Any]) -> str:
     return "\n".join(f"{name:16} {what}" for name, what in result["benchmarks"].items())
 
 
-def fail(error: BaseException, code: int) -> NoReturn:
+def fail(error: BaseException | str, code: int) -> NoReturn:
     """Say what went wrong on stderr and leave with `code`."""
     sys.stderr.write(f"myofed: {error}\n")
     raise SystemExit(code)
@@ -397,8 +397,11 @@ def main() -> None:
     except FAILED as error:
         fail(error, 1)
     except KeyboardInterrupt:
-        sys.stderr.write("myofed: stopped\n")
-        raise SystemExit(130) from None
+        fail("stopped", 130)
+    except SystemExit as ended:
+        if ended.code == 130:  # Typer's word for Ctrl-C
+            sys.stderr.write("myofed: stopped\n")
+        raise
 
 
 if __name__ == "__main__":

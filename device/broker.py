@@ -6,7 +6,6 @@ There is no TLS here: keep it on loopback or on a network of your own.
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import secrets
@@ -22,10 +21,11 @@ from protocols.errors import ConfigError, FrameError, LinkError
 from protocols.topics import ROOT, check_board_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 GATEWAY = "gateway"
+PASSWORDS = "passwords"
 PUBLISHED_BY_BOARDS = ("hello", "status", "samples", "marker", "acknowledge", "availability")
 # Mosquitto drops QoS 0 messages beyond its queue (100 by default) as soon as a reader pauses: 32 boards send
 # 1,600 a second, so this holds more than ten seconds of all of them.
@@ -38,7 +38,7 @@ class BrokerFolder:
     """What `write_broker` wrote.
 
     Attributes:
-        folder: with mosquitto.conf, passwords.json (readable by its owner only), passwd and acl.
+        folder: with mosquitto.conf, acl, passwd (hashed) and passwords/USER (readable by its owner only).
         host: address that it listens on.
         port: TCP port.
         passwords: of the gateway and of each board, by user name; a board's user name is its id.
@@ -51,8 +51,12 @@ class BrokerFolder:
 
     def url(self, board: str = "", *, user: str = GATEWAY) -> str:
         """The link to a board through this broker, with the password of `user`."""
-        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104  (compared, not bound)
-        return f"mqtt://{user}:{self.passwords[user]}@{host}:{self.port}/{board}"
+        return f"mqtt://{user}:{self.passwords[user]}@{self.client_host}:{self.port}/{board}"
+
+    @property
+    def client_host(self) -> str:
+        """Where clients of this machine find it."""
+        return "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104  (compared, not bound)
 
 
 def write_broker(
@@ -63,12 +67,21 @@ def write_broker(
     Raises:
         ConfigError: a board id that cannot be a user name, or Mosquitto is not installed.
     """
+    if not boards:
+        raise ConfigError("--boards: found none, expected board ids such as emg-1,emg-2")
     for board in boards:
         _check_user(board)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: cannot be written; choose another folder")
     known = _known_passwords(folder)
     passwords = {user: known.get(user) or secrets.token_urlsafe(12) for user in (GATEWAY, *known, *boards)}
-    _write_private(folder / "passwords.json", json.dumps(passwords, indent=1) + "\n")
+    (folder / PASSWORDS).mkdir(exist_ok=True, mode=0o700)
+    for user, word in passwords.items():
+        _write_private(folder / PASSWORDS / user, word)
     _write_private(folder / "passwd", "".join(f"{user}:{word}\n" for user, word in passwords.items()))
     subprocess.run([_program("mosquitto_passwd"), "-U", folder / "passwd"], check=True)  # noqa: S603
     _write_private(folder / "acl", _rights())
@@ -121,20 +134,30 @@ def free_port() -> int:
         return port
 
 
-def serve_forever(broker: BrokerFolder) -> None:
-    """Run Mosquitto until it is stopped; LinkError where it ends by itself."""
+def serve_forever(broker: BrokerFolder, announce: Callable[[str], object]) -> None:
+    """Run Mosquitto until it is stopped; LinkError where it ends by itself.
+
+    Args:
+        broker: whose configuration.
+        announce: hears what to type where, once it runs.
+    """
     with running(broker) as process:
+        announce(broker_text(broker) + "\n")
         code = process.wait()
     raise LinkError(f"Mosquitto ended with code {code}; see {broker.folder / 'mosquitto.log'}")
 
 
 def broker_text(broker: BrokerFolder) -> str:
-    """What to type where, once the broker runs."""
-    lines = [f"Mosquitto on {broker.host}:{broker.port}; passwords are in {broker.folder / 'passwords.json'}"]
-    boards = [user for user in broker.passwords if user != GATEWAY]
-    lines += [f"board {board}: set mqtt_user={board} and mqtt_password as in that file" for board in boards]
-    lines += [f"look at a board:  myofed board info {broker.url(board)}" for board in boards[:1]]
-    lines += [f"list all:         myofed board list --broker {broker.url()}"]
+    """What to type where; never a password."""
+    passwords, boards = broker.folder / PASSWORDS, [user for user in broker.passwords if user != GATEWAY]
+    place = f"{GATEWAY}@{broker.client_host}:{broker.port}"
+    lines = [f"Mosquitto on {broker.host}:{broker.port}; passwords are in {passwords}"]
+    lines += [f"board {b}: board_id={b} mqtt_user={b} mqtt_password=@{passwords / b}" for b in boards]
+    lines += ["here:", f"  export MYOFED_MQTT_PASSWORD=$(cat {passwords / GATEWAY})"]
+    lines += [
+        f"  myofed board list --broker mqtt://{place}",
+        f"  myofed board info mqtt://{place}/{boards[0]}",
+    ]
     return "\n".join(lines)
 
 
@@ -143,22 +166,19 @@ def _check_user(board: str) -> None:
         check_board_id(board)
     except FrameError as error:
         raise ConfigError(f"--boards: {error}") from error
-    if board == GATEWAY or ":" in board or not board.isprintable() or " " in board:
+    if board in {GATEWAY, ".", ".."} or ":" in board or not board.isprintable() or " " in board:
         raise ConfigError(
             f"--boards: found {board!r}, expected a name without blanks or colons, not {GATEWAY!r}"
         )
 
 
 def _known_passwords(folder: Path) -> dict[str, str]:
-    path = folder / "passwords.json"
-    if not path.exists():
-        return {}
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); remove it to make new passwords") from error
-    if not isinstance(known, dict) or not all(isinstance(word, str) for word in known.values()):
-        raise ConfigError(f"{path}: expected user names with passwords; remove it to make new ones")
+    files = sorted((folder / PASSWORDS).iterdir()) if (folder / PASSWORDS).is_dir() else []
+    known = {path.name: path.read_text().strip() for path in files}
+    if damaged := [user for user, word in known.items() if not word or not word.isprintable() or ":" in word]:
+        raise ConfigError(
+            f"{folder / PASSWORDS / damaged[0]}: holds no password; remove it to make a new one"
+        )
     return known
 
 

@@ -84,6 +84,7 @@ class DeviceClock:
         self._horizon_s = horizon_s
         self._start_s = math.nan if start_s is None else start_s
         self.slope = slope
+        self._known = False  # whether the slope was ever fitted to enough
         self.restart()
 
     def restart(self) -> None:
@@ -144,7 +145,7 @@ class DeviceClock:
     @property
     def rate(self) -> float:
         """Host seconds (stretched) in a device second; nan before it is known."""
-        return self.slope if self.span_s >= DRIFT_KNOWN_S else math.nan
+        return self.slope if self._known else math.nan
 
     @property
     def offset_s(self) -> float:
@@ -175,10 +176,11 @@ class DeviceClock:
         return True
 
     def _fit(self) -> None:
-        if self.span_s >= SLOPE_KNOWN_S:
+        if self.span_s >= (DRIFT_KNOWN_S if self._known else SLOPE_KNOWN_S):
             (x0, y0), (x1, y1) = _edge(self._points)
             slope = (y1 - y0) / (x1 - x0)
             self.slope = slope if 1 / WILD < slope < WILD else self.slope
+            self._known = self._known or self.span_s >= DRIFT_KNOWN_S
         self._base_s = min(y - self.slope * x for x, y in self._points)
 
     def _count(self, late_s: float) -> None:

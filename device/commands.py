@@ -46,12 +46,10 @@ def broker(
     ] = "127.0.0.1",
 ) -> None:
     """Set up a Mosquitto broker with a password and rights for each board, and run it until Ctrl-C."""
-    from device.broker import broker_text, serve_forever, write_broker
+    from device.broker import serve_forever, write_broker
 
     names = [name.strip() for name in boards.split(",") if name.strip()]
-    written = write_broker(folder, names, port=port, host=host)
-    sys.stderr.write(broker_text(written) + "\n")
-    serve_forever(written)
+    serve_forever(write_broker(folder, names, port=port, host=host), sys.stderr.write)
 
 
 @board_app.command()

@@ -96,6 +96,8 @@ async def _inspect(job: InfoJob) -> dict[str, Any]:
             f"board {hello.board_id}: found {len(emg_uv)} samples in {span_us / 1e6:.1f} s, its hello declares "
             f"{hello.sample_rate_hz:g} Hz; correct the rate in the board's settings"
         )
+    if len(emg_uv) < hello.sample_rate_hz:
+        raise DataError(f"info: stopped after {span_us / 1e6:.1f} s of signal, expected a second or more")
     contact = check_contact(
         emg_uv, hello.sample_rate_hz, uv_per_count=hello.uv_per_count, mains_hz=job.mains_hz
     )

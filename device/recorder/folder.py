@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass, replace
@@ -13,22 +14,26 @@ import h5py
 from device.recorder.finish import finish
 from device.recorder.journal import Arrival, Journal, read_journal
 from device.recorder.plan import Plan, Prompt
+from device.tracker import RATE_TOLERANCE
 from distillation.dataset_meta import META_FILE, is_subject_name, read_meta
 from distillation.hdf5_folder import headers
 from distillation.pandas_fixed import read_frame, texts
 from distillation.recording import Stage, read_recording
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, DataError
 from protocols.frame import Samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device.recorder.journal import JournalHeader
     from distillation.meta_layout import Header
     from distillation.recording import Hold, Recording
     from protocols.frame import Hello
 
+log = logging.getLogger(__name__)
+
 JOURNAL = ".journal"
+BROKEN = ".broken"  # behind the name of a journal that cannot be read
+ASIDE = ".h5"  # a recording that is no part of the folder's
 UNITS = "uV"
 ASKED = "gestures:"  # a stage of the whole recording: `gestures:rest,fist`
 
@@ -76,7 +81,7 @@ class PersonFolder:
             if there and there != set(gestures):
                 raise ConfigError(
                     f"gestures: found {','.join(sorted(gestures))}, {path} was recorded with "
-                    f"{','.join(sorted(there))}; give --gestures with these, or another --out"
+                    f"{','.join(sorted(there))}; give --gestures with these, or another --out, or remove that file"
                 )
 
     def check_board(self, hello: Hello, plan: Plan) -> None:
@@ -127,23 +132,55 @@ def recording_of(journal: Path) -> Path:
     return journal.with_suffix(".hdf5")
 
 
-def finish_journal(journal: Path) -> JournalHeader | None:
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What became of a journal.
+
+    Attributes:
+        session: that it belongs to.
+        file: the recording.
+        aside: why it is no part of the folder's recordings; empty where it is.
+    """
+
+    session: int
+    file: Path
+    aside: str = ""
+
+
+def finish_journal(journal: Path) -> Finished | None:
     """Make the journal's recording as its plan says; the journal goes only when the recording is safely there.
 
+    What nobody should learn from, without a hold or of a wrong rate, is set aside as `.h5`: kept, but no part of the
+    folder's recordings, whose kind it would otherwise decide.
+
     Returns:
-        What the journal says of itself; None where it holds no samples, and goes too.
+        None where there are no samples (the journal goes) or its beginning is damaged (it is renamed, and logged).
 
     Raises:
-        DataError: another process is writing it, it cannot be read, or its recording cannot be written; it is kept.
+        DataError: another process is writing it, or its recording cannot be written; it is kept.
     """
-    header, entries = read_journal(journal)
-    if any(isinstance(entry, Arrival) and isinstance(entry.frame, Samples) for entry in entries):
-        plan = Plan.from_json(header.plan)
-        finish(journal, recording_of(journal), arranged=lambda recording: as_planned(recording, plan))
-        return header
-    with Journal.resume(journal):  # nobody writes it meanwhile
-        journal.unlink()
-    return None
+    try:
+        header, entries = read_journal(journal)
+    except DataError as error:
+        broken = journal.rename(journal.with_name(journal.name + BROKEN))
+        log.warning("%s; it is kept as %s, and left alone", error, broken.name)
+        return None
+    if not any(isinstance(entry, Arrival) and isinstance(entry.frame, Samples) for entry in entries):
+        with Journal.resume(journal):  # nobody writes it meanwhile
+            journal.unlink()
+        return None
+    plan, file = Plan.from_json(header.plan), recording_of(journal)
+    recording = finish(journal, file, arranged=lambda recording: as_planned(recording, plan))
+    why = _why_aside(recording)
+    return Finished(header.session, file.rename(file.with_suffix(ASIDE)) if why else file, why)
+
+
+def _why_aside(recording: Recording) -> str:
+    if not recording.holds:
+        return "nothing was held to its end"
+    if recording.link is not None and abs(recording.link.rate_error) > RATE_TOLERANCE:
+        return f"its rate is {recording.link.measured_rate_hz:.5g} Hz, not {recording.sample_rate_hz:g} Hz"
+    return ""
 
 
 def as_planned(recording: Recording, plan: Plan) -> Recording:

@@ -19,7 +19,7 @@ from device.links import open_link
 from device.live.stopping import until_stopped
 from device.recorder.check import HoldSignal, check_holds
 from device.recorder.desk import Desk
-from device.recorder.folder import PersonFolder, finish_journal, open_person_folder, recording_of
+from device.recorder.folder import PersonFolder, finish_journal, open_person_folder
 from device.recorder.journal import Journal, JournalHeader
 from device.recorder.plan import DEFAULT_GESTURES, Plan, Prompt, Timing
 from device.recorder.prompter import DAMAGED, Prompter
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device.links import Link
+    from device.recorder.folder import Finished
     from distillation.recording import Recording
 
 
@@ -101,7 +102,7 @@ class Session:
     def done(self) -> set[Prompt]:
         """The prompts of the plan that were done before."""
         asked = {Prompt(name, i) for name in self.plan.gestures for i in range(self.plan.repetitions)}
-        return asked & set(self.signals)
+        return asked & {prompt for prompt, signal in self.signals.items() if signal.damaged_share <= DAMAGED}
 
 
 def run_record(job: RecordJob) -> dict[str, Any]:
@@ -128,19 +129,29 @@ def run_record(job: RecordJob) -> dict[str, Any]:
         if not journal.exists():
             raise
         raise type(error)(f"{error}; {_kept(session, journal)}") from error
-    if finish_journal(journal) is None:
-        raise KeyboardInterrupt  # stopped before anything came
-    return _result(session, read_recording(recording_of(journal)), recording_of(journal))
+    finished = finish_journal(journal)
+    if finished is None or finished.aside:
+        sys.stderr.write(f"{_said(finished)}\n")
+        raise KeyboardInterrupt  # stopped before there was anything to go on from
+    return _result(session, read_recording(finished.file), finished.file)
+
+
+def _said(finished: Finished | None) -> str:
+    """What came of it, where nothing can be gone on from."""
+    if finished is None:
+        return "nothing was recorded"
+    return f"what came is set aside in {finished.file}: {finished.aside}"
 
 
 def _kept(session: Session, journal: Path) -> str:
     """Save what can be saved after an error, and say where it is."""
     try:
-        if finish_journal(journal) is None:
-            return "nothing was recorded"
+        finished = finish_journal(journal)
     except DataError as error:
         return f"what was recorded is kept in {journal} ({error}); run the same command again to go on"
-    return f"what was recorded is in {recording_of(journal)}; go on with --session {session.number}"
+    if finished is None or finished.aside:
+        return _said(finished)
+    return f"what was recorded is in {finished.file}; go on with --session {session.number}"
 
 
 def open_session(job: RecordJob) -> Session:
@@ -153,7 +164,8 @@ def open_session(job: RecordJob) -> Session:
     plan, place = job.plan, open_person_folder(job.out, job.subject)
     if job.session is not None and not 0 <= job.session < 10_000:
         raise ConfigError(f"session: found {job.session}, expected 0 to 9999")
-    recovered = [header.session for header in map(finish_journal, place.journals()) if header is not None]
+    finished = [found for found in map(finish_journal, place.journals()) if found is not None]
+    recovered = [found.session for found in finished if not found.aside]
     if recovered:
         place = open_person_folder(job.out, job.subject)
     place.check_gestures(plan.gestures)
@@ -216,7 +228,8 @@ def _result(session: Session, recording: Recording, file: Path) -> dict[str, Any
     trials = [HoldSignal.of(trial) for trial in recording.trials()]
     signals = session.signals | {trial.prompt: trial for trial in trials}
     start_s = float(recording.time_s[0])
-    total, done = session.plan.num_prompts, len({*session.done, *(t.prompt for t in trials)})
+    good = {trial.prompt for trial in trials if trial.damaged_share <= DAMAGED}
+    total, done = session.plan.num_prompts, len(session.done | good)
     return {
         "file": str(file),
         "subject": recording.subject,
@@ -243,7 +256,18 @@ def _result(session: Session, recording: Recording, file: Path) -> dict[str, Any
 
 
 def check_record(result: Mapping[str, Any]) -> None:
-    """Say how to go on where the person stopped before the end; KeyboardInterrupt."""
+    """Say how to go on where something is missing.
+
+    Raises:
+        DataError: the link lost too much of some holds, whenever they were asked for.
+        KeyboardInterrupt: the person stopped before the end.
+    """
+    damaged = sum(hold["damaged"] for hold in result["holds"])
+    if damaged and result["done"] + damaged >= result["total"]:
+        raise DataError(
+            f"{damaged} of {result['total']} holds are damaged: the link loses too much; improve it, and go on with "
+            f"the same command and --session {result['session']}"
+        )
     if not result["complete"]:
         sys.stderr.write(
             f"{result['done']} of {result['total']} are done and kept; to go on, run the same command with "

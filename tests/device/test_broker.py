@@ -1,13 +1,12 @@
 """The broker of one's own, with a real Mosquitto: who may come in, and what each may do there."""
 
-import json
 import stat
 import subprocess
 
 import pytest
 from parts import need
 
-from device.broker import GATEWAY, free_port, running, start, write_broker
+from device.broker import GATEWAY, broker_text, free_port, running, start, write_broker
 from protocols.errors import ConfigError, LinkError
 
 
@@ -60,7 +59,7 @@ def test_passwords_are_private_kept_and_stored_hashed(broker):
     again = write_broker(broker.folder, ["emg-3"], port=broker.port)
     assert set(again.passwords) == {GATEWAY, "emg-1", "emg-2", "emg-3"}
     assert all(again.passwords[user] == word for user, word in broker.passwords.items())
-    for name in ("passwords.json", "passwd"):
+    for name in ("passwd", "passwords/gateway", "passwords/emg-1"):
         assert stat.S_IMODE((broker.folder / name).stat().st_mode) == 0o600
     hashed = (broker.folder / "passwd").read_text()
     assert not any(word in hashed for word in again.passwords.values())
@@ -79,9 +78,23 @@ def test_a_board_id_that_cannot_be_a_user_is_refused(tmp_path, board):
 
 
 def test_a_damaged_password_file_is_named(broker):
-    (broker.folder / "passwords.json").write_text(json.dumps(["no"]))
-    with pytest.raises(ConfigError, match=r"passwords\.json"):
+    (broker.folder / "passwords" / "emg-1").write_text("")
+    with pytest.raises(ConfigError, match="passwords/emg-1: holds no password"):
         write_broker(broker.folder, ["emg-1"])
+
+
+def test_what_is_announced_names_no_password(broker):
+    text = broker_text(broker)
+    assert f"myofed board info mqtt://gateway@127.0.0.1:{broker.port}/emg-1" in text
+    assert not any(word in text for word in broker.passwords.values())
+
+
+def test_a_folder_that_cannot_be_made_or_no_boards_is_a_wrong_call(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        write_broker(tmp_path / "file" / "broker", ["emg-1"])
+    with pytest.raises(ConfigError, match="--boards: found none"):
+        write_broker(tmp_path / "broker", [])
 
 
 def test_a_configuration_that_mosquitto_refuses_is_a_link_error(broker):

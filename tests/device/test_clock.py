@@ -116,7 +116,15 @@ def test_after_a_restart_only_the_drift_is_known():
     clock.restart()
     clock.add(1_000_000, START_S + 50)
     assert float(clock.host_s(11_000_000)) - START_S == pytest.approx(60 - 0.005, abs=1e-5)
-    assert np.isnan(clock.drift_ppm)
+    assert clock.drift_ppm == pytest.approx(500, abs=0.1)
+
+
+def test_a_board_that_restarts_often_keeps_the_drift_that_was_measured():
+    """Two seconds after a restart, one late arrival of 5 ms says 2,500 ppm: less than is known already."""
+    clock = fed(DeviceClock(), np.arange(1, 600) * 0.02, np.zeros(599), drift_ppm=500)
+    clock.restart()
+    fed(clock, np.arange(1, 150) * 0.02, np.linspace(0, 0.005, 149), drift_ppm=500)
+    assert clock.drift_ppm == pytest.approx(500, abs=0.1)
 
 
 def test_how_early_a_frame_came():
