@@ -355,5 +355,5 @@ def test_what_was_asked_for_is_in_the_file_even_where_nothing_was_held(tmp_path)
 def test_holds_that_the_link_damaged_every_time_are_no_complete_session():
     """Two of three are good, the third was damaged whenever it was asked for."""
     result = {"holds": [{"damaged": False}, {"damaged": False}, {"damaged": True}], "session": 4}
-    with pytest.raises(DataError, match="1 of 3 holds are damaged.*--session 4"):
+    with pytest.raises(DataError, match=r"1 of 3 holds are damaged.*--session 4"):
         check_record(result | {"done": 2, "total": 3, "complete": False})
