@@ -46,6 +46,7 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Folder of datasets; default $MYOFED_DATA, else ../shared/data."),
 ]
 
+LEARN = {"matplotlib", "ray", "sklearn", "tensorboard", "torch"}  # of the extra `learn`
 FAILED = (
     DataError,
     MessageError,
@@ -396,6 +397,11 @@ def main() -> None:
         fail(error, 2)
     except FAILED as error:
         fail(error, 1)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in LEARN:
+            raise
+        fail(f'this command needs {missing}: pip install "myofed[learn]"', 2)
     except KeyboardInterrupt:
         fail("stopped", 130)
     except SystemExit as ended:

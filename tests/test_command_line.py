@@ -250,3 +250,15 @@ def test_bench_lists_what_there_is_and_refuses_what_is_not(call):
 def test_bench_runs_a_script_with_its_own_options(call):
     code, _, _ = call("bench", "frames", "--no-such-option")
     assert code == 2
+
+
+def test_a_command_without_its_extra_names_what_to_install(call, monkeypatch):
+    """The core has no torch; a part that is missing for another reason is still a bug."""
+    monkeypatch.setattr(
+        myofed, "app", lambda: (_ for _ in ()).throw(ModuleNotFoundError("no", name="torch.nn"))
+    )
+    code, _, err = call("simulate")
+    assert (code, err) == (2, 'myofed: this command needs torch: pip install "myofed[learn]"\n')
+    monkeypatch.setattr(myofed, "app", lambda: (_ for _ in ()).throw(ModuleNotFoundError("no", name="x")))
+    with pytest.raises(ModuleNotFoundError):
+        myofed.main()
