@@ -24,7 +24,7 @@ GESTURE = "gesture"
 LIVE = "live"
 ONLINE, OFFLINE = b"online", b"offline"
 MAX_BOARD_ID_BYTES = 64
-FORBIDDEN = "/+#\0"
+FORBIDDEN = "/+#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,11 @@ def split_topic(text: str) -> tuple[str, str]:
 
 
 def check_board_id(board_id: str) -> str:
-    """The id itself; FrameError where it cannot be a level of a topic."""
-    if not 1 <= len(board_id.encode()) <= MAX_BOARD_ID_BYTES or any(c in board_id for c in FORBIDDEN):
+    """The id itself; FrameError where it cannot be a level of a topic, or cannot be printed."""
+    legal = board_id.isprintable() and not any(character in FORBIDDEN for character in board_id)
+    if not legal or not 1 <= len(board_id.encode()) <= MAX_BOARD_ID_BYTES:
         raise FrameError(
-            f"board id {board_id!r}, expected 1 to {MAX_BOARD_ID_BYTES} bytes without any of {FORBIDDEN!r}"
+            f"board id {board_id!r:.100}, expected 1 to {MAX_BOARD_ID_BYTES} printable bytes "
+            f"without any of {FORBIDDEN!r}"
         )
     return board_id

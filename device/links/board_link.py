@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from device.links.backlog import Backlog, Inbox
+from device.links.texts import checked_hello, with_printable_texts
 from device.links.wire import delays_s
 from protocols.errors import LinkError
 from protocols.frame import Acknowledge, Command, Frame, Hello, Samples, Status, common_version
@@ -68,9 +69,7 @@ class BoardLink:
     async def __aenter__(self) -> Self:
         self._prepare()
         await self._attach()
-        self._rejected_before = (
-            self._wire.num_rejected
-        )  # what stood on the line before is not the board's fault
+        self._rejected_before = self._wire.num_rejected  # on the line before: not the board's fault
         self._keeper = asyncio.create_task(self._keep())
         self._keeper.add_done_callback(self._fail)
         return self
@@ -162,7 +161,7 @@ class BoardLink:
         """Take what the reader's thread left; called in the event loop."""
         for chunk, arrived_s in self._inbox.take_all():
             for frame in self._wire.decode(chunk):
-                self._receive(frame, arrived_s)
+                self._receive(with_printable_texts(frame), arrived_s)
         if self._inbox.lost is not None:
             self._lost.set()
             if self._greeted is not None and not self._greeted.done():
@@ -243,7 +242,7 @@ class BoardLink:
                 self._wire.send(self._command("hello"))
                 await asyncio.wait([greeted], timeout=min(left_s, ASK_EVERY_S))
                 if greeted.done():
-                    return greeted.result()
+                    return checked_hello(greeted.result(), self.url)
         finally:
             self._greeted = None
         raise LinkError(f"{self.url}: {self._wire.why_silent(self._hello_timeout_s)}")

@@ -39,6 +39,11 @@ class ListJob:
     ports: tuple[str, ...] = ()
     timeout_s: float = 2.0
 
+    def __post_init__(self) -> None:
+        """ConfigError: a time that is none."""
+        if not 0.1 <= self.timeout_s <= 60:
+            raise ConfigError(f"timeout: found {self.timeout_s:g}, expected 0.1 to 60 seconds")
+
 
 def run_list(job: ListJob) -> dict[str, Any]:
     """The boards found, and the places passed over with the reason.
@@ -117,12 +122,14 @@ async def _at_broker(url: LinkUrl | None, timeout_s: float) -> list[dict[str, An
         return []
     async with Broker(url, rng=np.random.default_rng()) as broker:
         await asyncio.sleep(timeout_s)
+        if not broker.boards:
+            return [{"url": url.shown, "reason": broker.nothing_there()}]
         return [_seen(replace(url, path=name), seen) for name, seen in sorted(broker.boards.items())]
 
 
 def _seen(url: LinkUrl, seen: BoardSeen) -> dict[str, Any]:
     if seen.hello is None:
-        return {"url": url.shown, "reason": "has published no hello that can be read"}
+        return {"url": url.shown, "reason": seen.problem or "has published no hello"}
     return _entry(url, seen.hello, online=seen.online is True)
 
 

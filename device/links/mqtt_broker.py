@@ -12,10 +12,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from device.links.mqtt_session import connect, disconnect, new_client, tls_of
+from device.links.texts import printable_hello
 from device.links.wire import delays_s
 from protocols.errors import FrameError, LinkError
 from protocols.frame import Command, Hello, Kind, VersionMismatch, decode_payload, encode_payload
-from protocols.topics import AVAILABILITY, DELIVERY, OFFLINE, ONLINE, split_topic, topic
+from protocols.topics import AVAILABILITY, DELIVERY, OFFLINE, ONLINE, check_board_id, split_topic, topic
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,10 +45,12 @@ class BoardSeen:
     Attributes:
         hello: its latest; None where it has published none that can be read.
         online: None where it has never said.
+        problem: why its latest hello cannot be read; empty where it can, or where it has published none.
     """
 
     hello: Hello | None = None
     online: bool | None = None
+    problem: str = ""
 
 
 class Broker:
@@ -175,16 +178,16 @@ class Broker:
     def _note(self, name: str, payload: bytes) -> None:
         """Learn from the directory who is there; who goes offline has lost its link."""
         try:
-            board_id, what = split_topic(name)
-            seen = self.boards.get(board_id, BoardSeen())
-            if what == AVAILABILITY and payload in (ONLINE, OFFLINE):  # anything else is nobody's will
-                seen = replace(seen, online=payload == ONLINE)
-            elif what == Kind.HELLO.name.lower() and isinstance(hello := decode_payload(payload), Hello):
-                seen = replace(seen, hello=hello)
-            else:
-                return
-        except (FrameError, VersionMismatch) as error:
-            log.info("%s: %s", name, error)
+            board_id = check_board_id(split_topic(name)[0])
+        except FrameError as error:
+            log.info("%s", error)
+            return
+        seen = self.boards.get(board_id, BoardSeen())
+        if name == topic(board_id, Kind.HELLO) and payload:  # an empty one takes back what was retained
+            seen = _with_hello(seen, payload)
+        elif name == topic(board_id, AVAILABILITY) and payload in (ONLINE, OFFLINE):  # else: nobody's will
+            seen = replace(seen, online=payload == ONLINE)
+        else:
             return
         before, self.boards[board_id] = self.boards.get(board_id), seen
         if before is not None and before.online and not seen.online:
@@ -221,8 +224,31 @@ class Broker:
                 board_id, LinkError(f"{self.url.shown}: {self._no_rights(board_id)} (it says: {refused})")
             )
 
+    def nothing_there(self) -> str:
+        """What it may mean that nothing was heard of any board: a broker keeps silent about what one may not read."""
+        who = f"user {self.url.user!r}" if self.url.user else "who names no user"
+        return (
+            f"no board has ever said hello there, or {who} may not read {topic('+', Kind.HELLO)} "
+            "(look at the broker's rights)"
+        )
+
     def _no_rights(self, board_id: str) -> str:
         return (
             f"the broker's rights (ACL) do not let user {self.url.user!r} command board {board_id!r}: "
             f"it must be allowed to read {topic(board_id, '#')} and to write {topic(board_id, Kind.COMMAND)}"
         )
+
+
+def _with_hello(seen: BoardSeen, payload: bytes) -> BoardSeen:
+    """What is known of a board after what it published as its hello."""
+    try:
+        frame = decode_payload(payload)
+    except (FrameError, VersionMismatch) as error:
+        return replace(seen, problem=f"its hello is no frame: {error}")
+    if not isinstance(frame, Hello):
+        return replace(seen, problem=f"its hello is no hello, but of the kind {frame.kind.name.lower()}")
+    try:
+        check_board_id(frame.board_id)
+    except FrameError as error:
+        return replace(seen, problem=f"its hello has {error}")
+    return replace(seen, hello=printable_hello(frame), problem="")

@@ -12,6 +12,7 @@ from fake_board import FakeBoard, MqttBoard, PtyBoard
 from device.links import LinkUrl
 from device.links.discovery import ListJob, list_text, run_list
 from protocols.errors import ConfigError, LinkError
+from protocols.frame import encode_payload
 
 
 def test_serial_boards_are_found_by_their_hello_and_not_started(tmp_path):
@@ -71,6 +72,36 @@ def test_boards_at_a_broker_are_found_online_and_offline(tmp_path):
     assert mosquitto.folder.passwords["gateway"] not in text + json.dumps(found)
 
 
+def test_a_hello_that_is_none_is_named_and_an_emptied_one_is_not(tmp_path):
+    with broker(tmp_path) as mosquitto:
+        board = MqttBoard(LinkUrl.parse(mosquitto.url("emg-2", user="emg-2")))
+        other = MqttBoard(LinkUrl.parse(mosquitto.url("emg-3", user="emg-3")))
+        with board, other:
+            status = encode_payload(other.board.state())
+            for at, what in ((board, b"junk"), (other, status)):
+                name = f"myofed/{at.board.board_id}/hello"
+                at._client.publish(name, what, 1, retain=True).wait_for_publish(5)
+            job = ListJob(broker=mosquitto.url(), ports=("/dev/ttyNONE9",), timeout_s=0.5)
+            found = run_list(job)
+            other._client.publish("myofed/emg-3/hello", b"", 1, retain=True).wait_for_publish(5)
+            later = run_list(job)
+    reasons = {place["url"].rpartition("/")[2]: place["reason"] for place in found["skipped"]}
+    assert reasons["emg-2"].startswith("its hello is no frame: ")
+    assert reasons["emg-3"] == "its hello is no hello, but of the kind status"
+    reasons = {place["url"].rpartition("/")[2]: place["reason"] for place in later["skipped"]}
+    assert reasons["emg-3"] == "has published no hello"
+
+
+def test_a_user_who_may_read_nothing_is_told_so(tmp_path):
+    """A broker does not say that it holds something back: to a user without rights it looks empty."""
+    with broker(tmp_path) as mosquitto, MqttBoard(LinkUrl.parse(mosquitto.url("emg-1", user="emg-1"))):
+        found = run_list(ListJob(broker=mosquitto.url(user="emg-2"), ports=("/dev/ttyNONE9",), timeout_s=0.5))
+    assert found["boards"] == []
+    place = next(place for place in found["skipped"] if place["url"].startswith("mqtt"))
+    assert "or user 'emg-2' may not read myofed/+/hello" in place["reason"]
+    assert f"passed over {place['url']}: no board has ever said hello there, or" in list_text(found)
+
+
 def test_a_broker_that_is_not_there_is_an_error_since_it_was_named():
     with pytest.raises(LinkError, match="connection refused"):
         run_list(ListJob(broker="mqtt://127.0.0.1:1", ports=("/dev/ttyNONE9",), timeout_s=0.1))
@@ -86,6 +117,12 @@ def test_a_broker_that_is_not_there_is_an_error_since_it_was_named():
 def test_an_address_of_the_wrong_kind_is_refused(job, says):
     with pytest.raises(ConfigError, match=says):
         run_list(job)
+
+
+@pytest.mark.parametrize("timeout_s", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_time_that_is_none_is_a_wrong_call(timeout_s):
+    with pytest.raises(ConfigError, match=r"timeout: found .*, expected 0\.1 to 60 seconds"):
+        ListJob(timeout_s=timeout_s)
 
 
 def test_nothing_found_says_what_to_do():
