@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 from device.links.board_link import BoardLink
 from device.links.mqtt_broker import Broker
 from device.links.url import LinkUrl
-from protocols.errors import ConfigError, FrameError, VersionMismatch
+from protocols.errors import ConfigError, FrameError, LinkError, VersionMismatch
 from protocols.frame import decode_payload
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class MqttWire:
 
     def __init__(self, broker: Broker, board_id: str) -> None:
         self.num_rejected = 0
+        self._num_frames = 0
         self._broker = broker
         self._board_id = board_id
 
@@ -44,23 +46,32 @@ class MqttWire:
     def decode(self, chunk: bytes) -> list[Frame]:
         """The frame of one message."""
         try:
-            return [decode_payload(chunk)]
+            frame = decode_payload(chunk)
         except (FrameError, VersionMismatch):
             self.num_rejected += 1
             return []
+        self._num_frames += 1
+        return [frame]
 
     def why_silent(self, waited_s: float) -> str:
         """By what the broker tells about the board."""
         seen = self._broker.boards.get(self._board_id)
         if seen is None:
             others = ", ".join(sorted(self._broker.boards))
-            there = f"boards there: {others}" if others else "no board has ever said hello there"
+            there = f"boards there: {others}" if others else self._broker.nothing_there()
             return f"no board {self._board_id!r} at {replace(self._broker.url, path='').shown}; {there}"
         if seen.online is False:
             return (
                 f"board {self._board_id!r} is offline: switch it on; "
                 "if it is on, look at its Wi-Fi and its MQTT password"
             )
+        if self.num_rejected and not self._num_frames:
+            return (
+                f"{self.num_rejected} messages of board {self._board_id!r} in {waited_s:g} s and none is a frame: "
+                "another firmware (`myofed board flash`), or something else publishes on its topics"
+            )
+        if seen.hello is None and seen.problem:
+            return f"board {self._board_id!r} did not answer in {waited_s:g} s, and {seen.problem}"
         return (
             f"board {self._board_id!r} is known there but did not answer in {waited_s:g} s: is it on, and may "
             f"user {self._broker.url.user!r} read all of its topics, and the board its commands?"
@@ -113,7 +124,7 @@ async def open_boards(
         The links by board id, all streaming.
 
     Raises:
-        LinkError: no broker, or one of the boards is not there; the message says what to do.
+        LinkError: no broker, or some of the boards are not there; the message names them and says what to do.
     """
     address = LinkUrl.parse(url) if isinstance(url, str) else url
     chance = rng or np.random.default_rng()
@@ -129,6 +140,21 @@ async def open_boards(
             )
             for board_id in boards
         }
-        for link in links.values():
-            await stack.enter_async_context(link)
+        await _open_all(stack, list(links.values()))
         yield links
+
+
+async def _open_all(stack: AsyncExitStack, links: Sequence[BoardLink]) -> None:
+    """Open all at once; LinkError where some fail, when each of the others is open, so that the stack stops it."""
+    opened = await asyncio.gather(*map(stack.enter_async_context, links), return_exceptions=True)
+    failed = [
+        (link, result)
+        for link, result in zip(links, opened, strict=True)
+        if isinstance(result, BaseException)
+    ]
+    if not failed:
+        return
+    error, others = failed[0][1], [link.url.rpartition("/")[2] for link, _ in failed[1:]]
+    if others and isinstance(error, LinkError):
+        raise LinkError(f"{error}; nor can these be opened: {', '.join(others)}") from error
+    raise error

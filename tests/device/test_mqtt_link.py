@@ -120,6 +120,47 @@ def test_two_boards_share_one_connection(mosquitto):
         run(scenario)
 
 
+def test_boards_are_opened_all_at_once_and_those_that_fail_are_named(mosquitto):
+    """One after another, the second that does not answer would not be known; the third, which does, is stopped."""
+    deaf = [board_at(mosquitto, name, FakeBoard(name, mute={"hello"})) for name in ("emg-2", "emg-3")]
+
+    async def scenario():
+        with pytest.raises(LinkError) as caught:
+            async with open_boards(mosquitto.url(), ["emg-1", "emg-2", "emg-3"], hello_timeout_s=1.5):
+                pass
+        return str(caught.value)
+
+    with board_at(mosquitto, "emg-1") as here, deaf[0], deaf[1]:
+        said = run(scenario)
+    assert "board 'emg-2' is known there but did not answer in 1.5 s" in said
+    assert said.endswith("; nor can these be opened: emg-3")
+    assert "\n" not in said
+    assert (here.board.asked[-1], here.board.streaming) == ("stop", False)
+
+
+def test_messages_that_are_no_frames_are_not_blamed_on_a_cable(mosquitto):
+    with board_at(mosquitto, "emg-3", FakeBoard("emg-3", mute={"hello"})) as board:
+        real, junk = board.board.receive, threading.Event()
+
+        def receive(frame):
+            board.publish("myofed/emg-3/acknowledge", b"junk")
+            junk.set()
+            return real(frame)
+
+        board.board.receive, board.board.status = receive, False
+        said = fails(mosquitto.url("emg-3"))
+    assert junk.is_set()
+    assert "messages of board 'emg-3' in 0.5 s and none is a frame: another firmware" in said
+
+
+def test_a_board_whose_hello_is_junk_is_not_called_unknown(mosquitto):
+    with board_at(mosquitto, "emg-3", FakeBoard("emg-3", mute={"hello"})) as board:
+        board._client.publish("myofed/emg-3/hello", b"junk", 1, retain=True).wait_for_publish(5)
+        said = fails(mosquitto.url("emg-3"))
+        board._client.publish("myofed/emg-3/hello", b"", 1, retain=True).wait_for_publish(5)
+    assert "board 'emg-3' did not answer in 0.5 s, and its hello is no frame: " in said
+
+
 def test_a_wrong_password_is_named_and_not_shown(mosquitto):
     said = fails(mosquitto.url("emg-1").replace("gateway:", "gateway:wrong"))
     assert "wrong user or password for 'gateway'" in said
