@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -69,6 +70,11 @@ class LiveJob:
     seconds: float | None = None
     seed: int | None = None
     data_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        """ConfigError: a time that is none."""
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise ConfigError(f"seconds: found {self.seconds:g}, expected a number above 0")
 
 
 def run_live(job: LiveJob) -> dict[str, Any]:

@@ -83,6 +83,12 @@ def test_two_percent_of_the_rate_are_forgiven():
     check_fit(LoudestChannel(), hello(sample_rate_hz=203.9))
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_time_that_is_none_is_a_wrong_call(seconds):
+    with pytest.raises(ConfigError, match=r"seconds: found .*, expected a number above 0"):
+        LiveJob(url="serial://x", student=None, seconds=seconds)
+
+
 # The whole stream
 
 
