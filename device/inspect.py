@@ -107,7 +107,7 @@ async def _inspect(job: InfoJob) -> dict[str, Any]:
         "seconds": len(emg_uv) / hello.sample_rate_hz,
         "link": quality.to_json() | {"rate_error": _known(quality.rate_error)},
         "contact": contact.to_json(),
-        "sentences": [*_link_sentences(quality), *contact.sentences()],
+        "sentences": [*_link_sentences(quality, url), *contact.sentences()],
         "problem": problem,
         "good": problem is None and contact.good,
     }
@@ -144,16 +144,25 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _link_sentences(quality: LinkQuality) -> list[str]:
+def _link_sentences(quality: LinkQuality, url: str) -> list[str]:
     """What is wrong on the way, in plain words; nothing where all is well."""
     found = []
     if quality.lost_samples:
         found.append(f"{quality.loss:.1%} of the samples were lost: move closer, or use a shorter cable")
     if quality.rejected_frames:
-        found.append(f"{quality.rejected_frames} frames arrived damaged: check the baud rate and the cable")
+        found.append(f"{quality.rejected_frames} frames arrived damaged: {_damage(url)}")
     if quality.resets:
         found.append(f"the board started anew {quality.resets} times: check its power")
     return found
+
+
+def _damage(url: str) -> str:
+    """What may damage frames on this way, and what to do; a broker and TCP hand on what they were given."""
+    if url.startswith("serial:"):
+        return "check the baud rate and the cable"
+    if url.startswith("mqtt"):
+        return "something else publishes on the board's topics, or its firmware is at fault (`myofed board flash`)"
+    return "check the line at its other end"
 
 
 def check_info(result: Mapping[str, Any]) -> None:

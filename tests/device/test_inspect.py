@@ -103,6 +103,23 @@ def test_losses_are_told(board):
     assert "samples were lost" in result["sentences"][0]
 
 
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("serial:///dev/emg", "check the baud rate and the cable"),
+        ("mqtt://gateway@host:1883/emg-1", "something else publishes on the board's topics"),
+        ("socket://host:7000", "check the line at its other end"),
+    ],
+)
+def test_damaged_frames_come_with_advice_for_their_way(monkeypatch, url, advice):
+    link = ScriptedLink(resting)
+    link.url, link.num_rejected = url, 7
+    monkeypatch.setattr(inspect, "open_link", link.open)
+    said = run_info(InfoJob(url=url, seconds=2))["sentences"][0]
+    assert said.startswith(f"7 frames arrived damaged: {advice}")
+    assert ("cable" in said) == url.startswith("serial")
+
+
 @pytest.mark.parametrize("rate_hz", [250.0, 960.0, 1030.0, 4000.0])
 def test_a_wrong_rate_is_an_error_after_everything_is_printed(board, rate_hz):
     board(lambda b: resting(b, rate_hz=rate_hz))
