@@ -26,6 +26,10 @@ PROMPT = "prompt"  # the command, and the capability of boards that know it
 GOODBYE_S = 1.0
 
 
+class PromptRefused(LinkError):  # noqa: N818  (the name says what happened)
+    """The board cannot show, or play, a gesture: the whole plan is another one."""
+
+
 class Asker:
     """Tells the person at the desk, and their board if it wants to know; tells the prompter when that was.
 
@@ -62,7 +66,7 @@ class Asker:
             self._start(self._relax_board())
 
     def check(self) -> None:
-        """Refuse to go on where the board cannot show, or play, what is asked; LinkError."""
+        """Refuse to go on where the board cannot show, or play, what is asked; PromptRefused."""
         for command in [c for c in self._commands if c.done()]:
             self._commands.remove(command)
             command.result()
@@ -92,7 +96,7 @@ class Asker:
         except LinkError:
             return None
         if not answer.accepted:
-            raise LinkError(
+            raise PromptRefused(
                 f"board {self._link.hello.board_id} refuses to be prompted for {gesture!r}: {answer.message}; "
                 "choose what it knows with --gestures"
             )

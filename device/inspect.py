@@ -194,4 +194,4 @@ def _channel_line(signs: Mapping[str, Any]) -> str:
 
 
 def _number(value: float | None, unit: str) -> str:
-    return "not known yet" if value is None else f"{value:.5g} {unit}"
+    return "not known yet" if value is None else f"{value:.3g} {unit}"

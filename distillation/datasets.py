@@ -206,7 +206,12 @@ def open_dataset(folder_or_name: Path | str, data_dir: Path | None = None) -> Da
     """
     if _is_dataset(Path(folder_or_name)):
         return open_folder(Path(folder_or_name))
-    root = data_root(data_dir)
+    try:
+        root = data_root(data_dir)
+    except ConfigError as error:
+        raise ConfigError(
+            f"data: found {str(folder_or_name)!r}, which is no folder of recordings; {error}"
+        ) from None
     if _is_dataset(root / folder_or_name):
         return open_folder(root / folder_or_name)
     at_hand = find_datasets(root)

@@ -92,12 +92,22 @@ def show(command: list[str] | tuple[str, ...]) -> None:
 
 def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     """The JSON object that a command printed; LinkError where it failed."""
-    out, err = process.communicate()
+    try:
+        out, err = process.communicate()
+    finally:
+        stop(process)
     if process.returncode:
         said = (err or "see above").strip().splitlines()[-1]
         raise LinkError(f"board demo: a command ended with code {process.returncode}: {said}")
     found: dict[str, Any] = json.loads(out)
     return found
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End a command that still runs, as Ctrl-C would."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.wait()
 
 
 def record(demo: Demo) -> dict[str, dict[str, Any]]:
@@ -107,6 +117,8 @@ def record(demo: Demo) -> dict[str, dict[str, Any]]:
             boards.enter_context(demo.board(name, RECORDED, demo.speed))
         sys.stderr.write(f"Three people record at once, {demo.speed:g} times as fast as life …\n")
         started = {name: demo.start(*record_command(demo, name)) for name in WEARERS}
+        for process in started.values():
+            boards.callback(stop, process)  # where another one fails
         return {name: result_of(process) for name, process in started.items()}
 
 
@@ -176,6 +188,7 @@ def main() -> None:
     parser.add_argument("--live-speed", type=float, default=1, help="of the live gestures, times life")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
     Path("runs").mkdir(exist_ok=True)
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="board-demo-", dir="runs"))
     try:

@@ -65,7 +65,7 @@ class PlayedLink:
         self._begun_monotonic_s = time.monotonic()
         self._frames, self._speed, self._answer = iter(frames), speed, answer
         self._next: Frame | None = None
-        self._num_given = self._num_commands = 0
+        self._num_given = self._num_commands = self._given_us = 0
 
     def __aiter__(self) -> Self:
         """The link itself: whoever iterates again goes on where the last one left."""
@@ -79,6 +79,7 @@ class PlayedLink:
             raise StopAsyncIteration
         await self._wait(end_us(self._next, self.hello) / 1e6)
         given, self._next = self._next, None
+        self._given_us = round(end_us(given, self.hello))
         self._num_given += 1
         return given
 
@@ -89,7 +90,13 @@ class PlayedLink:
             known = (True, "") if name in KNOWN_COMMANDS else (False, f"unknown command {name!r}")
         self.connected = self.connected and name != "stop"
         self._num_commands += 1
-        return Acknowledge(self._num_commands - 1, 0, self._num_commands - 1, *known)
+        return Acknowledge(self._num_commands - 1, self._now_us(), self._num_commands - 1, *known)
+
+    def _now_us(self) -> int:
+        """What the frames' clock says now."""
+        if not self._speed:
+            return self._given_us
+        return max(round((time.monotonic() - self._begun_monotonic_s) * self._speed * 1e6), 0)
 
     async def _wait(self, at_s: float) -> None:
         """Until the frames' clock says `at_s`."""

@@ -147,11 +147,11 @@ class Finished:
     aside: str = ""
 
 
-def finish_journal(journal: Path) -> Finished | None:
+def finish_journal(journal: Path, *, aside: str = "") -> Finished | None:
     """Make the journal's recording as its plan says; the journal goes only when the recording is safely there.
 
     What nobody should learn from, without a hold or of a wrong rate, is set aside as `.h5`: kept, but no part of the
-    folder's recordings, whose kind it would otherwise decide.
+    folder's recordings, whose kind it would otherwise decide. So is all of it where `aside` says why.
 
     Returns:
         None where there are no samples (the journal goes) or its beginning is damaged (it is renamed, and logged).
@@ -171,7 +171,7 @@ def finish_journal(journal: Path) -> Finished | None:
         return None
     plan, file = Plan.from_json(header.plan), recording_of(journal)
     recording = finish(journal, file, arranged=lambda recording: as_planned(recording, plan))
-    why = _why_aside(recording)
+    why = aside or _why_aside(recording)
     return Finished(header.session, file.rename(file.with_suffix(ASIDE)) if why else file, why)
 
 

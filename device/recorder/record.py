@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from device.asking import PromptRefused
 from device.links import open_link
 from device.live.stopping import until_stopped
 from device.recorder.check import HoldSignal, check_holds
@@ -128,7 +129,8 @@ def run_record(job: RecordJob) -> dict[str, Any]:
     except (LinkError, DataError) as error:
         if not journal.exists():
             raise
-        raise type(error)(f"{error}; {_kept(session, journal)}") from error
+        aside = "its gestures cannot all be prompted" if isinstance(error, PromptRefused) else ""
+        raise type(error)(f"{error}; {_kept(session, journal, aside)}") from error
     finished = finish_journal(journal)
     if finished is None or finished.aside:
         sys.stderr.write(f"{_said(finished)}\n")
@@ -143,10 +145,10 @@ def _said(finished: Finished | None) -> str:
     return f"what came is set aside in {finished.file}: {finished.aside}"
 
 
-def _kept(session: Session, journal: Path) -> str:
+def _kept(session: Session, journal: Path, aside: str) -> str:
     """Save what can be saved after an error, and say where it is."""
     try:
-        finished = finish_journal(journal)
+        finished = finish_journal(journal, aside=aside)
     except DataError as error:
         return f"what was recorded is kept in {journal} ({error}); run the same command again to go on"
     if finished is None or finished.aside:

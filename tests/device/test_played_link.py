@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from device.links.link import open_link
-from device.links.played_frames import played_hello, recorded_frames, samples_per_frame
+from device.links.played_frames import end_us, played_hello, recorded_frames, samples_per_frame
 from device.links.played_link import PlayedLink
 from device.tracker import SampleTracker
 from distillation.recording import Gap, Hold, Recording, write_recording
@@ -175,6 +175,20 @@ def test_commands_are_answered_and_stop_ends_it():
     assert [answer.accepted for answer in answers] == [True, True, False, True]
     assert "prompt" in answers[2].message
     assert rest == []
+
+
+def test_an_answer_is_stamped_by_the_frames_own_clock():
+    """So that a hold begins where its prompt was answered."""
+
+    async def ask():
+        link = PlayedLink("replay://x", hello(), frames_of(recording()), speed=0)
+        ends = []
+        for _ in range(3):
+            frame = await anext(link)
+            ends.append((round(end_us(frame, link.hello)), (await link.command("hello")).time_us))
+        return ends
+
+    assert all(last_us == answered_us for last_us, answered_us in asyncio.run(ask()))
 
 
 @pytest.mark.parametrize(

@@ -309,8 +309,12 @@ def test_another_board_is_refused_before_anything_is_written(wear, tmp_path):
 
 
 def test_a_gesture_that_the_board_cannot_play_is_refused_by_name(wear, tmp_path):
+    """What was held before is set aside: the folder is free for gestures that can be done."""
+    out = tmp_path / "own"
     with wear() as url, pytest.raises(LinkError, match=r"refuses to be prompted for 'point'.*--gestures"):
-        run_record(job(url, tmp_path / "own", gestures=("rest", "point")))
+        run_record(job(url, out, gestures=("rest", "point")))
+    assert not list(out.glob("*.hdf5"))
+    open_person_folder(out, "ada").check_gestures(("rest", "fist"))
 
 
 @pytest.mark.parametrize("subject", ["../ada", "", "a/b", "."])
