@@ -155,9 +155,10 @@ def check_out_folder(folder: Path) -> None:
 
 def teach_text(result: Mapping[str, Any]) -> str:
     """The result as people read it."""
-    people, terms = len(result["subjects"]), f" ({result['license']})" if result["license"] else ""
+    people = f"{len(result['subjects'])} {'person' if len(result['subjects']) == 1 else 'people'}"
+    terms = f" ({result['license']})" if result["license"] else ""
     return (
-        f"{result['model']} with {result['parameters']:,} parameters, trained on {people} "
-        f"{'person' if people == 1 else 'people'} of {result['dataset']}{terms}: it names {100 * result['training_accuracy']:.1f} % of their "
-        f"own windows, which says nothing about other people. {result['seconds']:.0f} s. {result['teacher']}"
+        f"{result['model']} with {result['parameters']:,} parameters, trained on {people} of {result['dataset']}{terms}: "
+        f"it names {100 * result['training_accuracy']:.1f} % of their own windows, which says nothing about other "
+        f"people. {result['seconds']:.0f} s. {result['teacher']}"
     )
