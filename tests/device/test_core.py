@@ -303,6 +303,7 @@ def test_a_closed_board_says_so():
     ("changes", "message"),
     [
         ({"board_id": "a/b"}, "board_id is b'a/b', expected 1 to 64 bytes"),
+        ({"board_id": "a\x1b[2J"}, "expected 1 to 64 bytes"),
         ({"channels": 256}, "channels is 256, expected 1 to 255"),
         ({"sample_format": "float32"}, "sample_bytes is 0, expected 2"),
         ({"sample_rate_hz": float("nan")}, "sample_rate_hz is nan"),

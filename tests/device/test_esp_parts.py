@@ -360,6 +360,7 @@ def test_what_is_too_long_for_a_command_is_appended(kept):
         ("mains=5", "mains: expected one of"),
         ("transport=mqtt ", "transport: expected one of"),
         ("board_id=a/b", "board_id: expected no '/'"),
+        ("board_id=a\x1b[2J", "or control characters"),
         ("board_id=" + 65 * "x", "65 bytes, expected at most 64"),
         ("wifi_ssid=" + 33 * "x", "33 bytes, expected at most 32"),
         ("mqtt_uri=mqtt://me:secret@host", "mqtt_user and mqtt_password"),

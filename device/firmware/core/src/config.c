@@ -8,8 +8,19 @@ static bool is_text(const char *string) {
     return string != NULL && strlen(string) <= MYOFED_MAX_TEXT_BYTES && myofed_is_utf8(string, strlen(string));
 }
 
+// A level of MQTT topics, and nothing that no terminal shows.
+static bool is_level(const char *text) {
+    for (; *text != '\0'; text++) {
+        const unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c == 0x7f || c == '/' || c == '+' || c == '#') {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_board_id(const char *id) {
-    return is_text(id) && id[0] != '\0' && strlen(id) <= MYOFED_MAX_BOARD_ID_BYTES && strpbrk(id, "/+#") == NULL;
+    return is_text(id) && id[0] != '\0' && strlen(id) <= MYOFED_MAX_BOARD_ID_BYTES && is_level(id);
 }
 
 static bool are_words(const char *words) {
@@ -37,7 +48,7 @@ const char *myofed_config_problem(const myofed_config_t *config) {
         bool holds;
         const char *otherwise;
     } rules[] = {
-        {is_board_id(config->board_id), "board_id: expected 1 to 64 bytes of UTF-8 without '/', '+' or '#'"},
+        {is_board_id(config->board_id), "board_id: expected 1 to 64 bytes of UTF-8 without '/', '+', '#' or control characters"},
         {is_text(config->firmware), "firmware: expected at most 255 bytes of UTF-8"},
         {are_words(config->capabilities), "capabilities: expected words with one space between two, at most 255 bytes"},
         {config->num_channels >= 1, "num_channels: expected 1 to 255"},

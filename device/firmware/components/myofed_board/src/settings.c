@@ -69,6 +69,17 @@ static bool is_number(const entry_t *entry, const char *value)
     return end != value && *end == '\0' && (number == 0 || (number >= entry->low && number <= entry->high));
 }
 
+// A level of MQTT topics, and nothing that no terminal shows.
+static bool is_level(const char *text) {
+    for (; *text != '\0'; text++) {
+        const unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c == 0x7f || c == '/' || c == '+' || c == '#') {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_choice(const entry_t *entry, const char *value)
 {
     char padded[16];
@@ -88,8 +99,8 @@ static bool fits(const entry_t *entry, const char *value, char *answer, size_t c
         snprintf(answer, capacity, "%s: expected one of%s", entry->key, entry->choices);
         return false;
     }
-    if (entry->kind == ID && strpbrk(value, "/+#")) {
-        snprintf(answer, capacity, "%s: expected no '/', '+' or '#', it is a level of MQTT topics", entry->key);
+    if (entry->kind == ID && !is_level(value)) {
+        snprintf(answer, capacity, "%s: expected no '/', '+', '#' or control characters, it is a level of MQTT topics", entry->key);
         return false;
     }
     if (entry->kind == URI && (strchr(value, '@') || (*value && !strstr(value, "://")))) {  // it can be read back
