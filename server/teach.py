@@ -158,7 +158,7 @@ def teach_text(result: Mapping[str, Any]) -> str:
     people = f"{len(result['subjects'])} {'person' if len(result['subjects']) == 1 else 'people'}"
     terms = f" ({result['license']})" if result["license"] else ""
     return (
-        f"{result['model']} with {result['parameters']:,} parameters, trained on {people} of {result['dataset']}{terms}: "
-        f"it names {100 * result['training_accuracy']:.1f} % of their own windows, which says nothing about other "
-        f"people. {result['seconds']:.0f} s. {result['teacher']}"
+        f"{result['model']} with {result['parameters']:,} parameters, trained on {people} of "
+        f"{result['dataset']}{terms}: it names {100 * result['training_accuracy']:.1f} % of their own windows, "
+        f"which says nothing about other people. {result['seconds']:.0f} s. {result['teacher']}"
     )
