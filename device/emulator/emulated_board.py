@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from device.emulator.core import BoardConfig
+    from device.emulator.faults import Carried
     from device.emulator.performer import Wearer
     from device.emulator.transports import Transport
 
@@ -71,7 +72,9 @@ class EmulatedBoard:
         self.sent: Counter[str] = Counter()
         self.commands: Counter[str] = Counter()
         self.behind_s = 0.0
-        self._ended: Counter[str] = Counter()  # samples and dropped samples of lives before the latest reset
+        self._ended: Counter[str] = (
+            Counter()
+        )  # samples, dropped samples, unsent frames before the latest reset
         self._events = dict.fromkeys(EVENTS, 0)
         self._stalled = self._unplugged = self._restart = False
         self._boot(0.0)
@@ -106,6 +109,7 @@ class EmulatedBoard:
             "frames": self._line.sent,
             "samples": self._ended["samples"],
             "dropped_samples": self._ended["dropped"],
+            "unsent_frames": self._ended["unsent"],
             "sent": dict(self.sent),
             "commands": dict(self.commands),
             "faults": self._line.counted() | self._events,
@@ -121,8 +125,9 @@ class EmulatedBoard:
     def _end_life(self) -> None:
         """Power off: frames that had not left are gone; the core's counters are taken down."""
         self._core.announce()  # the next poll brings a status
-        said = [payload for kind, payload in self._core.poll(self._last_us) if kind is Kind.STATUS]
-        status = decode_payload(said[-1])
+        left = self._core.poll(self._last_us)
+        self._ended["unsent"] += sum(kind is Kind.SAMPLES for kind, _ in left)
+        status = decode_payload([payload for kind, payload in left if kind is Kind.STATUS][-1])
         if isinstance(status, Status):
             self._ended.update(samples=status.num_samples, dropped=status.num_dropped)
         self._core.close()
@@ -178,9 +183,9 @@ class EmulatedBoard:
             self.sent[kind.name.lower()] += 1
             self._put(self._line.carry(kind, payload, self._encode))
 
-    def _put(self, carried: Iterable[tuple[Kind, bytes]]) -> None:
-        for kind, wire in carried:
-            self.transport.send(kind, wire)
+    def _put(self, carried: Iterable[Carried]) -> None:
+        for kind, wire, unheard in carried:
+            self.transport.send(kind, wire, unheard)
 
     def _encode(self, payload: bytes) -> bytes:
         return self._core.stuffed(payload) if self.transport.delimited else payload

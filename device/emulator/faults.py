@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from protocols.errors import ConfigError
 from protocols.frame import DELIMITER, Kind
@@ -120,6 +120,20 @@ def _wrong(key: str, found: str) -> str:
     return f"--faults: found {key}={found}, allowed is {ALLOWED[key]}"
 
 
+class Carried(NamedTuple):
+    """One frame, or one copy of it, on its way to the wire.
+
+    Attributes:
+        kind: of the frame.
+        wire: its bytes there.
+        unheard: to be called where they reach nobody.
+    """
+
+    kind: Kind
+    wire: bytes
+    unheard: Callable[[], None]
+
+
 class BadLine:
     """Loses, repeats, delays and damages frames on their way to the wire, and counts what it did.
 
@@ -135,7 +149,7 @@ class BadLine:
         late: sample frames that went out behind the next one.
         flipped_bits: in all frames.
         damaged: frames of any kind that went out with wrong bits, or without their delimiter.
-        missing: sample frames of which no undamaged copy went out.
+        missing: sample frames of which no undamaged copy went out to anybody.
     """
 
     def __init__(self, faults: Faults, rng: np.random.Generator, *, delimited: bool) -> None:
@@ -145,7 +159,7 @@ class BadLine:
         self.sent = self.lost = self.repeated = self.late = 0
         self.flipped_bits = self.damaged = self.missing = 0
 
-    def carry(self, kind: Kind, payload: bytes, encode: Callable[[bytes], bytes]) -> list[tuple[Kind, bytes]]:
+    def carry(self, kind: Kind, payload: bytes, encode: Callable[[bytes], bytes]) -> list[Carried]:
         """What comes out for one frame that goes in, in the order of the wire.
 
         Args:
@@ -154,9 +168,9 @@ class BadLine:
             encode: its bytes on this wire.
         """
         if kind is not Kind.SAMPLES:
-            return [(kind, self._flipped(encode(payload))[0])]
+            return [Carried(kind, self._flipped(encode(payload))[0], self._begin_anew)]
         self.sent += 1
-        out, chance = [], self._chances()
+        out, chance = list[Carried](), self._chances()
         if chance["loss"]:
             self.lost += 1
             self.missing += 1
@@ -171,27 +185,42 @@ class BadLine:
                 self.late += 1
                 held, self._held = self._held, None
                 out += self._copies(held, 1, encode)
-        return [(kind, wire) for wire in out]
+        return out
 
     def counted(self) -> dict[str, int]:
         """What it did, by name."""
         names = ("lost", "repeated", "late", "flipped_bits", "damaged", "missing")
         return {name: getattr(self, name) for name in names}
 
-    def flush(self, encode: Callable[[bytes], bytes]) -> list[tuple[Kind, bytes]]:
+    def flush(self, encode: Callable[[bytes], bytes]) -> list[Carried]:
         """The frame that waits for a later one, where no later one will come."""
         held, self._held = self._held, None
-        return [] if held is None else [(Kind.SAMPLES, wire) for wire in self._copies(held, 1, encode)]
+        return [] if held is None else self._copies(held, 1, encode)
 
     def _chances(self) -> dict[str, bool]:
         faults = self._faults
         rates = {"loss": faults.loss, "late": faults.late, "repeat": faults.repeat}
         return {name: rate > 0 and bool(self._rng.random() < rate) for name, rate in rates.items()}
 
-    def _copies(self, payload: bytes, copies: int, encode: Callable[[bytes], bytes]) -> list[bytes]:
+    def _copies(self, payload: bytes, copies: int, encode: Callable[[bytes], bytes]) -> list[Carried]:
         sent = [self._flipped(encode(payload)) for _ in range(copies)]
-        self.missing += all(damaged for _, damaged in sent)
-        return [wire for wire, _ in sent]
+        num_good = sum(not damaged for _, damaged in sent)
+        self.missing += num_good == 0
+
+        def good_unheard() -> None:
+            nonlocal num_good
+            num_good -= 1
+            self.missing += num_good == 0
+            self._begin_anew()
+
+        return [
+            Carried(Kind.SAMPLES, wire, self._begin_anew if damaged else good_unheard)
+            for wire, damaged in sent
+        ]
+
+    def _begin_anew(self) -> None:
+        """Whoever hears the next frame did not hear the one before, nor that its delimiter was lost."""
+        self._joined = False
 
     def _flipped(self, wire: bytes) -> tuple[bytes, bool]:
         """The bytes with some bits flipped, and whether the frame can no longer be read."""

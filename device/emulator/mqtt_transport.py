@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from protocols.errors import ConfigError, LinkError
 from protocols.frame import Kind
@@ -43,11 +43,13 @@ class MqttTransport:
     delimited = False
 
     def __init__(self, url: LinkUrl) -> None:
-        self._board, self._shown = url.path, url.shown
+        self._board, self._user, self._shown = url.path, url.user, url.shown
         self.num_opened = 0
         self._came: list[bytes] = []
+        self._leaving: list[tuple[mqtt.MQTTMessageInfo, Callable[[], None]]] = []  # not written yet
         self._connected = self._cut = False
-        self._refused = ""
+        self._refused = self._forbidden = ""
+        self._hello_id = -1  # of the message whose confirmation tells whether the board may speak
         self._retry_s, self._retry_at_s, self._misc_at_s = FIRST_RETRY_S, 0.0, 0.0
         self._client = self._make_client(url)
         self._first_connection(url)
@@ -58,7 +60,11 @@ class MqttTransport:
         return self._connected and not self._client.want_write()
 
     def turn(self) -> list[bytes]:
-        """Commands that came in; connects again where the broker was lost."""
+        """Commands that came in; connects again where the broker was lost.
+
+        Raises:
+            LinkError: the broker does not let this user speak for this board.
+        """
         now_s = time.monotonic()
         if self._client.socket() is None:
             self._reconnect(now_s)
@@ -67,13 +73,21 @@ class MqttTransport:
             if now_s >= self._misc_at_s:
                 self._client.loop_misc()
                 self._misc_at_s = now_s + 1
+        self._settle()
+        if self._forbidden:
+            raise LinkError(self._forbidden)
         came, self._came = self._came, []
         return came
 
-    def send(self, kind: Kind, wire: bytes) -> None:
-        """Publish on the topic of its kind."""
+    def send(self, kind: Kind, wire: bytes, unheard: Callable[[], None]) -> None:
+        """Publish on the topic of its kind; what a lost connection did not take any more is unheard."""
         how = DELIVERY[kind]
-        self._client.publish(topic(self._board, kind), wire, how.qos, how.retained)
+        said = self._client.publish(topic(self._board, kind), wire, how.qos, how.retained)
+        if kind is Kind.HELLO:
+            self._hello_id = said.mid
+        if how.qos == 0:  # of the others the client takes care
+            self._leaving.append((said, unheard))
+            self._settle()
 
     def cut(self) -> None:
         """The broker sees the connection end and publishes the last will."""
@@ -96,9 +110,23 @@ class MqttTransport:
         self._client.disconnect()
         if self._client.want_write():
             self._client.loop_write()
+        self._settle(last=True)
+
+    def _settle(self, *, last: bool = False) -> None:
+        """Forget frames that were written, and tell of those that never will be."""
+        leaving, self._leaving = self._leaving, []
+        for said, unheard in leaving:
+            if said.rc != mqtt.MQTT_ERR_SUCCESS or (last and not said.is_published()):
+                unheard()
+            elif not said.is_published():
+                self._leaving.append((said, unheard))
 
     def _make_client(self, url: LinkUrl) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"board-{self._board}")
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"board-{self._board}",
+            protocol=MQTTProtocolVersion.MQTTv5,  # older brokers confirm what they forbid
+        )
         client.connect_timeout = CONNECT_TIMEOUT_S
         if url.user:
             client.username_pw_set(url.user, url.password)
@@ -109,12 +137,13 @@ class MqttTransport:
                 raise ConfigError(f"{url.shown}: ca: {error}") from error
         client.will_set(topic(self._board, AVAILABILITY), OFFLINE, 1, retain=True)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_message, client.on_socket_open = self._on_message, _send_at_once
+        client.on_message, client.on_publish = self._on_message, self._on_publish
+        client.on_socket_open = _send_at_once
         return client
 
     def _first_connection(self, url: LinkUrl) -> None:
         try:
-            self._client.connect(url.host, url.port, KEEPALIVE_S)
+            self._client.connect(url.host, url.port, KEEPALIVE_S, clean_start=True)
         except (OSError, ValueError) as error:
             raise LinkError(
                 f"{self._shown}: no connection ({error}); is the broker running there?"
@@ -159,6 +188,15 @@ class MqttTransport:
 
     def _on_disconnect(self, *_: Any) -> None:
         self._connected = False
+
+    def _on_publish(
+        self, _client: mqtt.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any
+    ) -> None:
+        if mid == self._hello_id and reason.is_failure:
+            self._forbidden = (
+                f"{self._shown}: the broker does not let {self._user or 'somebody without a name'} publish "
+                f"{topic(self._board, Kind.HELLO)} ({reason}): use this board's own user, or give it the right"
+            )
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         self._came.append(bytes(message.payload))

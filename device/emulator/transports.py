@@ -5,9 +5,12 @@ A transport never waits: many boards take turns in one thread.
 
 from __future__ import annotations
 
+import math
 import os
 import select
+import time
 import tty
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from protocols.errors import ConfigError
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from protocols.frame import Kind
 
 READ_BYTES = 4096
+# Gateways clear the line as they open it (pyserial does), then speak: what a board sends in between is lost to them.
+# It waits for their first byte, or so long for one who only listens.
+GREETING_S = 0.1
 
 
 class Transport(Protocol):
@@ -40,8 +46,8 @@ class Transport(Protocol):
     def turn(self) -> list[bytes]:
         """Do what is due, and return what came in: chunks of a line, or payloads."""
 
-    def send(self, kind: Kind, wire: bytes) -> None:
-        """Hand over one frame."""
+    def send(self, kind: Kind, wire: bytes, unheard: Callable[[], None]) -> None:
+        """Hand over one frame; `unheard` is called, now or later, where it turns out to reach nobody."""
 
     def cut(self) -> None:
         """Break the line as a pulled cable does, without a goodbye."""
@@ -56,8 +62,8 @@ class Transport(Protocol):
 class PtyTransport:
     """A serial port of this machine: whoever opens its path talks to the board.
 
-    While nobody has it open, frames vanish as on a UART. A reader that is slower than the board makes it
-    keep its frames.
+    While nobody has it open, frames vanish as on a UART, and are told of. A reader that is slower than the
+    board makes it keep its frames.
 
     Args:
         link: a name for the path, made as a symbolic link.
@@ -72,20 +78,24 @@ class PtyTransport:
     def __init__(self, link: Path | None = None, *, announce: Callable[[str], None] | None = None) -> None:
         self._link, self._announce = link, announce
         self._master = -1
+        self._pending: deque[tuple[bytes, Callable[[], None]]] = deque()
+        self._greeted_s = math.inf  # when whoever has it open listens; never, where nobody has
         self.num_opened = 0
         self.path = ""
         self.restore()
 
     @property
     def ready(self) -> bool:
-        """Whether all that was sent before has gone out."""
-        return not self._pending
+        """Whether all that was sent before has gone out, and whoever opened the port has had time to listen."""
+        return not self._pending and (self._greeted_s == math.inf or time.monotonic() >= self._greeted_s)
 
     def turn(self) -> list[bytes]:
         """Chunks that came in."""
-        if not self._heard():
-            self._pending = b""
+        if not self._open():
+            self._forget()
             return []
+        if self._greeted_s == math.inf:
+            self._greeted_s = time.monotonic() + GREETING_S
         self._write()
         chunks = []
         try:
@@ -93,13 +103,19 @@ class PtyTransport:
                 chunks.append(chunk)
         except OSError:  # nothing more to read (EAGAIN), or the reader has just gone (EIO)
             pass
+        if chunks:
+            self._greeted_s = min(self._greeted_s, time.monotonic())
         return chunks
 
-    def send(self, kind: Kind, wire: bytes) -> None:  # noqa: ARG002  (a line has one place for all kinds)
-        """Write, or keep what does not fit the line's buffer yet."""
-        if self._heard():
-            self._pending += wire
-            self._write()
+    def send(self, kind: Kind, wire: bytes, unheard: Callable[[], None]) -> None:  # noqa: ARG002  (one line for all)
+        """Write, or keep what does not fit the line's buffer yet; nobody hears what comes while nobody listens."""
+        if not self._open():
+            self._forget()
+        if time.monotonic() < self._greeted_s:
+            unheard()
+            return
+        self._pending.append((wire, unheard))
+        self._write()
 
     def cut(self) -> None:
         """Whoever has it open reads an end of file or an error."""
@@ -107,10 +123,10 @@ class PtyTransport:
             os.close(self._master)
             self._master = -1
             self._remove_link()
+        self._forget()
 
     def restore(self) -> None:
         """Open a new pseudo-terminal, in raw mode; the link leads to it."""
-        self._pending = b""
         self._master, slave = os.openpty()
         self.path = os.ttyname(slave)
         tty.setraw(slave)  # no echo: the board must not read its own frames
@@ -126,7 +142,7 @@ class PtyTransport:
         """As `cut`: a line knows no goodbye."""
         self.cut()
 
-    def _heard(self) -> bool:
+    def _open(self) -> bool:
         """Whether somebody has the port open."""
         if self._master < 0:
             return False
@@ -135,13 +151,27 @@ class PtyTransport:
         return not poller.poll(0)
 
     def _write(self) -> None:
-        try:
-            written = os.write(self._master, self._pending) if self._pending else 0
-        except BlockingIOError:
-            return
-        except OSError:  # the reader has just gone
-            written = len(self._pending)
-        self._pending = self._pending[written:]
+        """As much of what waits as the line's buffer takes."""
+        while self._pending:
+            wire, unheard = self._pending.popleft()
+            try:
+                written = os.write(self._master, wire)
+            except BlockingIOError:
+                written = 0
+            except OSError:  # the reader has just gone
+                self._pending.appendleft((wire, unheard))
+                self._forget()
+                return
+            if written < len(wire):
+                self._pending.appendleft((wire[written:], unheard))
+                return
+
+    def _forget(self) -> None:
+        """Nobody has the port open: what waits vanishes."""
+        self._greeted_s = math.inf
+        while self._pending:
+            _, unheard = self._pending.popleft()
+            unheard()
 
     def _make_link(self, link: Path) -> None:
         """Replace a link that an emulated board left behind, and nothing else."""

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from broker import broker
 from parts import need
-from ramp import ramp
+from ramp import FRAME, ramp
 
 from device.emulator.emulate import EmulateJob, board_config, run_emulate
 from device.emulator.emulated_board import EmulatedBoard, run_boards
@@ -28,7 +28,7 @@ from device.links.url import LinkUrl
 from device.tracker import SampleTracker
 from distillation.recording import write_recording
 from protocols.errors import ConfigError, LinkError
-from protocols.frame import Hello, Samples, Status
+from protocols.frame import Hello, Kind, Samples, Status
 
 MYOFED = str(Path(sys.executable).with_name("myofed"))
 
@@ -127,6 +127,33 @@ def test_a_pulled_and_plugged_pty_is_a_reconnection(tmp_path):
     assert quality.resets == 0
 
 
+@pytest.mark.parametrize("faults", ["loss=0.01", "loss=0.02,repeat=0.05,late=0.05,flip=1e-4"])
+def test_the_summary_adds_up_to_what_a_gateway_lost_over_an_unplugged_pty(tmp_path, faults):
+    board = board_on(PtyTransport(tmp_path / "port"), f"unplug=3@4,{faults}", speed=5.0)
+    with living(board):
+        quality, frames = asyncio.run(
+            read(f"serial://{tmp_path}/port", lambda q: q.reconnects == 1 and q.frames > 300)
+        )
+    assert adds_up(board.summary(), quality, frames)
+    assert board.summary()["dropped_samples"] > 0
+    assert (
+        board.summary()["faults"]["missing"] > 50
+    )  # the gateway tried the port again a while after it was back
+
+
+def adds_up(summary, quality, frames):
+    """Whether all that the gateway lost between its first and last frame is in the summary."""
+    received = {frame.sequence for frame in frames}
+    sent = range(min(received), summary["frames"] + summary["dropped_samples"] // FRAME)
+    behind = len(sent) - 1 + min(received) - max(received)  # lost behind the last one, which no gateway sees
+    missing = summary["faults"]["missing"] + summary["dropped_samples"] // FRAME
+    return (
+        min(received) == 0
+        and quality.lost_frames + behind == missing
+        and len(received) == summary["frames"] - summary["faults"]["missing"]
+    )
+
+
 def test_a_gateway_reads_everything_through_a_broker(tmp_path):
     with broker(tmp_path) as mosquitto:
         transport = MqttTransport(LinkUrl.parse(mosquitto.url("emg-1", user="emg-1")))
@@ -138,6 +165,30 @@ def test_a_gateway_reads_everything_through_a_broker(tmp_path):
     assert waiting in (0, 1)  # a late frame with none behind it leaves when the board does
     assert (quality.repeated_frames, quality.late_frames) == (faults["repeated"], faults["late"])
     assert min(faults["lost"], faults["repeated"], faults["late"]) > 0
+
+
+def test_the_summary_adds_up_to_what_a_gateway_lost_through_a_broker(tmp_path):
+    with broker(tmp_path) as mosquitto:
+        transport = MqttTransport(LinkUrl.parse(mosquitto.url("emg-1", user="emg-1")))
+        board = board_on(transport, "unplug=3@4,loss=0.02", speed=5.0)
+        with living(board):
+            quality, frames = asyncio.run(read(mosquitto.url("emg-1"), lambda q: q.frames > 300))
+    assert adds_up(board.summary(), quality, frames)
+    assert board.summary()["dropped_samples"] > 0
+
+
+def test_what_the_broker_was_not_sent_is_unheard(tmp_path):
+    with broker(tmp_path) as mosquitto:
+        transport, unheard = MqttTransport(LinkUrl.parse(mosquitto.url("emg-1", user="emg-1"))), []
+        transport.send(Kind.SAMPLES, b"gone out", lambda: unheard.append("gone out"))
+        mosquitto.process.send_signal(signal.SIGSTOP)  # so that the connection's buffers fill up
+        while transport.ready:
+            transport.send(Kind.SAMPLES, bytes(1 << 20), lambda: unheard.append("half gone out"))
+        transport.send(Kind.SAMPLES, b"x", lambda: unheard.append("waiting"))
+        transport.cut()
+        transport.send(Kind.SAMPLES, b"x", lambda: unheard.append("while down"))
+        transport.close()
+    assert sorted(unheard) == ["half gone out", "waiting", "while down"]
 
 
 def test_resets_are_followed_by_a_new_start(tmp_path):
@@ -190,6 +241,19 @@ def test_who_is_refused_or_finds_no_broker_is_told(tmp_path):
             MqttTransport(LinkUrl.parse(url.replace(mosquitto.folder.passwords["emg-1"], "wrong")))
     with pytest.raises(LinkError, match="is the broker running"):
         MqttTransport(LinkUrl.parse(url))
+
+
+def test_who_may_not_speak_for_a_board_is_told_in_one_line(tmp_path):
+    with broker(tmp_path) as mosquitto:
+        command = [MYOFED, "board", "emulate", "--mqtt", mosquitto.url("emg-2", user="emg-1")]
+        found = subprocess.run(
+            [*command, "--seconds", "60"], capture_output=True, text=True, check=False, timeout=30
+        )
+    assert (found.returncode, found.stdout) == (1, "")
+    *_, line = found.stderr.splitlines()
+    assert "does not let emg-1 publish myofed/emg-2/hello (Not authorized)" in line
+    assert mosquitto.folder.passwords["emg-1"] not in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 @pytest.mark.parametrize(

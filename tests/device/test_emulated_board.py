@@ -1,5 +1,7 @@
 """An emulated board by a clock of the test's own: what it says, when, and what goes wrong with it."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from parts import need
@@ -10,6 +12,7 @@ from device.emulator.emulated_board import EmulatedBoard
 from device.emulator.faults import Faults
 from device.emulator.performer import Playback
 from device.tracker import SampleTracker
+from protocols.errors import FrameError
 from protocols.frame import Command, Kind, decode_payload, encode_payload
 
 START_S = 1000.0
@@ -27,12 +30,16 @@ class Wire:
         self.delimited, self.ready, self.num_opened = False, True, 1
         self.sent, self.coming, self.cuts = [], [], []
         self.sent_s, self.now_s = [], START_S
+        self.deaf = False  # nobody listens
 
     def turn(self):
         came, self.coming = self.coming, []
         return came
 
-    def send(self, kind, wire):
+    def send(self, kind, wire, unheard):
+        if self.deaf:
+            unheard()
+            return
         self.sent.append((kind, wire))
         self.sent_s.append(self.now_s)
 
@@ -196,6 +203,38 @@ def test_a_board_keeps_its_frames_while_the_line_takes_none():
 
     wire, _ = lived(3.0, during=[(1.0, close_line), (2.0, open_line)])
     assert tracked(wire).lost_frames == 0
+
+
+@pytest.mark.parametrize("faults", ["", "loss=0.05,repeat=0.2,late=0.2,flip=1e-4"])
+def test_frames_while_nobody_listens_are_missing_once_each(faults):
+    def leave(wire):
+        wire.deaf = True
+
+    def come_back(wire):
+        wire.deaf = False
+
+    wire, summary = lived(12.0, faults, during=[(3.0, leave), (7.0, come_back)])
+    heard = readable_sequences(wire)
+    assert summary["frames"] == 600
+    assert summary["faults"]["missing"] == 600 - len(heard)
+    assert 200 <= summary["faults"]["missing"] < 260
+
+
+def readable_sequences(wire):
+    """Of the sample frames that arrived undamaged."""
+    found = set()
+    for kind, payload in wire.sent:
+        if kind is Kind.SAMPLES:
+            with suppress(FrameError):
+                found.add(decode_payload(payload).sequence)
+    return found
+
+
+def test_frames_that_a_reset_finds_on_the_board_are_unsent():
+    wire, summary = lived(4.0, "stall=1@2.5,reset=3")
+    assert summary["unsent_frames"] == 25
+    assert summary["frames"] == len(wire.frames(Kind.SAMPLES)) == 125
+    assert summary["dropped_samples"] == summary["faults"]["missing"] == 0
 
 
 def test_restart_is_acknowledged_before_it_happens():

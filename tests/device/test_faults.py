@@ -73,7 +73,7 @@ def carried(faults, seed=0, *, delimited=True, num=NUM):
     line = BadLine(faults, np.random.default_rng(seed), delimited=delimited)
     encode = (lambda payload: encode_frame(decode_payload(payload))) if delimited else bytes
     out = [each for i in range(num) for each in line.carry(Kind.SAMPLES, encode_payload(samples(i)), encode)]
-    return [wire for _, wire in out + line.flush(encode)], line
+    return [each.wire for each in out + line.flush(encode)], line
 
 
 def arrived(wires, *, delimited=True):
@@ -149,7 +149,7 @@ def test_other_kinds_are_damaged_but_never_lost():
     ]
     assert [len(each) for each in wires] == [1] * 200
     assert line.damaged > 0
-    good = FrameDecoder().feed(b"".join(wire for ((_, wire),) in wires))
+    good = FrameDecoder().feed(b"".join(each.wire for (each,) in wires))
     assert len(good) == 200 - line.damaged
 
 

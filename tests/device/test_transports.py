@@ -2,6 +2,8 @@
 
 import os
 import select
+import termios
+import time
 
 import pytest
 
@@ -21,15 +23,27 @@ def test_a_link_takes_no_name_that_is_in_use(tmp_path):
     transport.close()
 
 
-def test_frames_that_nobody_reads_vanish_and_a_slow_reader_holds_them_up():
-    transport = PtyTransport()
-    for _ in range(100):
-        transport.send(Kind.SAMPLES, b"x" * 1000)
-    assert transport.ready
+def never():
+    raise AssertionError("it was heard")
+
+
+def greeted(transport):
+    """A reader's end of the line, who has spoken."""
     reader = os.open(transport.path, os.O_RDWR | os.O_NOCTTY)
-    sent = 0
+    os.write(reader, b"\0")
+    assert transport.turn() == [b"\0"]
+    return reader
+
+
+def test_frames_that_nobody_reads_vanish_and_a_slow_reader_holds_them_up():
+    transport, unheard = PtyTransport(), []
+    for i in range(100):
+        transport.send(Kind.SAMPLES, b"x" * 1000, lambda i=i: unheard.append(i))
+    assert unheard == list(range(100))
+    assert transport.ready
+    reader, sent = greeted(transport), 0
     while transport.ready:
-        transport.send(Kind.SAMPLES, b"y" * 1000)
+        transport.send(Kind.SAMPLES, b"y" * 1000, never)
         sent += 1000
     got = b""
     while len(got) < sent:
@@ -38,5 +52,36 @@ def test_frames_that_nobody_reads_vanish_and_a_slow_reader_holds_them_up():
         transport.turn()
     assert got == b"y" * sent
     assert transport.ready
+    os.close(reader)
+    transport.close()
+
+
+def test_a_frame_that_a_reader_leaves_unfinished_is_unheard_with_all_behind_it():
+    transport, unheard = PtyTransport(), []
+    reader, sent = greeted(transport), 0
+    while transport.ready:
+        transport.send(Kind.SAMPLES, b"y" * 1000, lambda i=sent: unheard.append(i))
+        sent += 1
+    transport.send(Kind.SAMPLES, b"z", lambda: unheard.append("behind"))
+    os.close(reader)
+    assert transport.turn() == []
+    assert unheard == [sent - 1, "behind"]
+    assert transport.ready
+    transport.close()
+
+
+def test_a_frame_waits_until_who_opened_the_port_can_hear_it():
+    transport, unheard = PtyTransport(), []
+    reader = os.open(transport.path, os.O_RDWR | os.O_NOCTTY)
+    assert transport.turn() == []
+    assert not transport.ready
+    transport.send(Kind.SAMPLES, b"early", lambda: unheard.append("early"))
+    termios.tcflush(reader, termios.TCIFLUSH)  # as pyserial does
+    deadline_s = time.monotonic() + 5
+    while not transport.ready:  # who only listens does not wait for ever
+        assert time.monotonic() < deadline_s
+    transport.send(Kind.SAMPLES, b"heard", never)
+    assert os.read(reader, 100) == b"heard"
+    assert unheard == ["early"]
     os.close(reader)
     transport.close()
