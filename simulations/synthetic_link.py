@@ -6,14 +6,13 @@ The link plays a person in pure Python; the emulated board is the firmware's own
 from __future__ import annotations
 
 import re
-import tempfile
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from device.emulator.performer import Performer, parse_repetitions
+from device.emulator.scratch import scratch_folder
 from device.links.played_frames import performed_frames, played_hello
 from device.links.played_link import PlayedLink, played_speed
 from distillation.datasets import open_dataset
@@ -22,6 +21,7 @@ from simulations.synthetic import Protocol, draw_person, write_people
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from device.links.link import Link
     from device.links.url import LinkUrl
@@ -38,13 +38,14 @@ async def open_synthetic(url: LinkUrl, *, data_dir: Path | None = None) -> Async
 
     Raises:
         ConfigError: an option that is not there or out of its range.
+        DataError: no room in the temporary folder.
     """
     url.only("seed", "subject", "repetitions", "speed", "rate", "channels")
     repetitions = parse_repetitions(url.options.get("repetitions"))
     seed, speed = url.integer("seed", 0), played_speed(url)
-    with tempfile.TemporaryDirectory(prefix="myofed-") as scratch:
+    with scratch_folder() as scratch:
         folder = synthetic_people_folder(
-            Path(scratch) / "synthetic",
+            scratch / "synthetic",
             subject=url.options.get("subject"),
             seed=seed,
             sample_rate_hz=url.number("rate", 200.0),

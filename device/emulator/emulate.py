@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import signal
 import sys
-import tempfile
 import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from device.emulator.emulated_board import EmulatedBoard, run_boards
 from device.emulator.faults import Faults
 from device.emulator.mqtt_transport import MqttTransport
 from device.emulator.performer import Performer, Playback, parse_repetitions
+from device.emulator.scratch import scratch_folder
 from device.emulator.transports import PtyTransport
 from device.links.url import LinkUrl
 from distillation.datasets import open_dataset
@@ -92,7 +92,7 @@ def run_emulate(job: EmulateJob) -> dict[str, Any]:
 
     Raises:
         ConfigError: see EmulateJob, or a name that is not there.
-        DataError: a recording that cannot be used.
+        DataError: a recording that cannot be used, or no room for a synthetic person.
         LinkError: no broker there, or it refuses.
     """
     faults = Faults.parse(job.faults)
@@ -133,14 +133,16 @@ def find_wearer(job: EmulateJob, rng: np.random.Generator) -> Wearer:
             )
         return Playback([read_recording(path)])
     sources = {point.name: point for point in entry_points(group=GROUP)}
-    with tempfile.TemporaryDirectory(prefix="myofed-") as scratch:
-        if job.data in sources and not path.is_dir():
-            make = sources[job.data].load()
-            folder: Path | str = make(Path(scratch) / job.data, subject=job.subject, seed=job.seed)
-        else:
-            folder = job.data
-        dataset = open_dataset(folder, job.data_dir)
-        return Performer(dataset, job.subject, repetitions=job.repetitions, rng=rng, rest=job.rest)
+    if path.is_dir() or job.data not in sources:
+        return _performer(job, job.data, rng)
+    make = sources[job.data].load()
+    with scratch_folder() as scratch:
+        return _performer(job, make(scratch / job.data, subject=job.subject, seed=job.seed), rng)
+
+
+def _performer(job: EmulateJob, folder: Path | str, rng: np.random.Generator) -> Performer:
+    dataset = open_dataset(folder, job.data_dir)
+    return Performer(dataset, job.subject, repetitions=job.repetitions, rng=rng, rest=job.rest)
 
 
 def emulate_text(result: Mapping[str, Any]) -> str:
@@ -148,7 +150,7 @@ def emulate_text(result: Mapping[str, Any]) -> str:
     faults = ", ".join(f"{name} {count}" for name, count in result["faults"].items() if count) or "none"
     return (
         f"{result['board']}: {result['frames']} frames of samples, {result['samples']} samples taken, "
-        f"{result['dropped_samples']} dropped on the board\n"
+        f"{result['dropped_samples']} dropped on the board, {result['unsent_frames']} frames unsent\n"
         f"commands: {dict(result['commands'])}; faults: {faults}"
     )
 
