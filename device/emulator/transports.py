@@ -5,6 +5,7 @@ A transport never waits: many boards take turns in one thread.
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import select
@@ -82,7 +83,12 @@ class PtyTransport:
         self._greeted_s = math.inf  # when whoever has it open listens; never, where nobody has
         self.num_opened = 0
         self.path = ""
-        self.restore()
+        self._lock = -1 if link is None else _lock_name(link)
+        try:
+            self.restore()
+        except ConfigError:
+            self.close()
+            raise
 
     @property
     def ready(self) -> bool:
@@ -139,8 +145,12 @@ class PtyTransport:
             self._announce(self.path)
 
     def close(self) -> None:
-        """As `cut`: a line knows no goodbye."""
+        """As `cut`: a line knows no goodbye. The link's name is free again."""
         self.cut()
+        if self._lock >= 0 and self._link is not None:
+            _lock_file(self._link).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = -1
 
     def _open(self) -> bool:
         """Whether somebody has the port open."""
@@ -188,3 +198,23 @@ class PtyTransport:
     def _remove_link(self) -> None:
         if self._link is not None and self._link.is_symlink() and str(self._link.readlink()) == self.path:
             self._link.unlink()
+
+
+def _lock_file(link: Path) -> Path:
+    return link.with_name(f".{link.name}.lock")
+
+
+def _lock_name(link: Path) -> int:
+    """A lock on the link's name as long as this board runs; ConfigError where another has it."""
+    try:
+        lock = os.open(_lock_file(link), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(f"--serial: {link} cannot be made ({error.strerror})") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise ConfigError(
+            f"--serial: {link} is that of another emulated board; choose another name"
+        ) from None
+    return lock

@@ -16,11 +16,22 @@ def test_a_link_takes_no_name_that_is_in_use(tmp_path):
     (tmp_path / "port").write_text("mine")
     with pytest.raises(ConfigError, match="exists, expected a new name"):
         PtyTransport(tmp_path / "port")
+    assert [path.name for path in tmp_path.iterdir()] == ["port"]
     assert (tmp_path / "port").read_text() == "mine"
     (tmp_path / "left").symlink_to("/dev/pts/0")  # what an emulator leaves that was killed
     transport = PtyTransport(tmp_path / "left")
     assert str((tmp_path / "left").readlink()) == transport.path
     transport.close()
+
+
+def test_a_link_of_a_board_that_runs_stays_its_own(tmp_path):
+    first = PtyTransport(tmp_path / "port")
+    with pytest.raises(ConfigError, match="is that of another emulated board"):
+        PtyTransport(tmp_path / "port")
+    assert str((tmp_path / "port").readlink()) == first.path
+    first.close()
+    PtyTransport(tmp_path / "port").close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def never():
