@@ -374,12 +374,13 @@ def test_what_a_bad_line_did_is_counted_exactly(seed):
     for k in range(600):
         ahead_us += round(leaps.get(k, 0) * 1e6)
         sent = frame(k, time_us=round(k * FRAME_US * (1 + drift)) + ahead_us)
-        for _kind, payload in line.carry(Kind.SAMPLES, encode_payload(sent), lambda wire: wire):
+        for carried in line.carry(Kind.SAMPLES, encode_payload(sent), lambda wire: wire):
             last_s = max(
                 last_s, START_S + k * 0.02 + 0.019 + rng.exponential(delay_s)
             )  # the line keeps its order
-            tracker.take(decode_payload(payload), last_s)
-            taken.add(decode_payload(payload).sequence)
+            arrived = decode_payload(carried.wire)
+            tracker.take(arrived, last_s)
+            taken.add(arrived.sequence)
     unknowable = min(taken) + 599 - max(taken)  # lost before the first that came, and behind the last
     quality = tracker.quality()
     assert quality.repeated_frames == line.repeated
