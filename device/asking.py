@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from device.recorder.plan import REST
 from device.recorder.prompter import Asked, Relaxed
 from protocols.errors import LinkError
+from protocols.frame import PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from device.recorder.prompter import Event, Prompter
     from device.tracker import SampleTracker
 
-PROMPT = "prompt"  # the command, and the capability of boards that know it
 GOODBYE_S = 1.0
 
 

@@ -38,7 +38,6 @@ APP = struct.Struct("<II8x 32s 32s 16s 16s 32s")  # esp_app_desc_t up to idf_ver
 
 ENTRY = struct.Struct("<2s BB II 16s I")
 ENTRY_MAGIC, DIGEST_MAGIC = b"\xaa\x50", b"\xeb\xeb" + 14 * b"\xff"
-TABLE_BYTES = 0xC00
 APP_TYPE, DATA_TYPE = 0, 1
 APP_ALIGNMENT, DATA_ALIGNMENT = 0x10000, 0x1000
 

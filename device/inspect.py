@@ -14,7 +14,7 @@ from device.clock import board_speed
 from device.contact import MAINS_HZ, check_contact
 from device.links import open_link
 from device.listening import listen
-from device.live.stopping import until_stopped
+from device.stopping import until_stopped
 from device.tracker import SampleTracker
 from protocols.errors import ConfigError, DataError
 

@@ -26,6 +26,7 @@ from protocols.frame_examples import example_frames
 from protocols.frame_kinds import (
     NEWEST_VERSION,
     OLDEST_VERSION,
+    PROMPT,
     Acknowledge,
     Command,
     Frame,
@@ -41,6 +42,7 @@ __all__ = [
     "MAX_PAYLOAD_BYTES",
     "NEWEST_VERSION",
     "OLDEST_VERSION",
+    "PROMPT",
     "Acknowledge",
     "Command",
     "Frame",

@@ -27,6 +27,10 @@ NEWEST_VERSION = 1
 SAMPLE_FORMATS = {2: "int16", 3: "int24"}
 
 
+# The command that asks for a gesture, and the capability of boards that can show or play it.
+PROMPT = "prompt"
+
+
 class Kind(IntEnum):
     """What a frame is, as in its second byte."""
 

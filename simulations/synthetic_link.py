@@ -17,6 +17,7 @@ from device.links.played_frames import performed_frames, played_hello
 from device.links.played_link import PlayedLink, played_speed
 from distillation.datasets import open_dataset
 from protocols.errors import ConfigError
+from protocols.frame import PROMPT
 from simulations.synthetic import Protocol, draw_person, write_people
 
 if TYPE_CHECKING:
@@ -59,11 +60,11 @@ async def open_synthetic(url: LinkUrl, *, data_dir: Path | None = None) -> Async
         person.sample_rate_hz,
         person.uv_per_count,
         speed=speed,
-        capabilities=("prompt",),
+        capabilities=(PROMPT,),
     )
 
     def answer(name: str, argument: str) -> tuple[bool, str] | None:
-        return person.answer(argument) if name == "prompt" else None
+        return person.answer(argument) if name == PROMPT else None
 
     yield PlayedLink(url.shown, hello, performed_frames(person, hello), speed=speed, answer=answer)
 

@@ -25,6 +25,7 @@ from device.links.url import LinkUrl
 from distillation.datasets import open_dataset
 from distillation.recording import read_recording
 from protocols.errors import ConfigError
+from protocols.frame import PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -111,7 +112,7 @@ def run_emulate(job: EmulateJob) -> dict[str, Any]:
 
 def board_config(board_id: str, wearer: Wearer, *, frame_ms: float = 20.0, speed: float = 1.0) -> BoardConfig:
     """The firmware's configuration for this wearer."""
-    capabilities = ("prompt",) if wearer.gestures else ()
+    capabilities = (PROMPT,) if wearer.gestures else ()
     return BoardConfig(
         board_id=board_id,
         channels=wearer.channels,

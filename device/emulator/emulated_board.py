@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from device.emulator.core import BoardCore
 from device.emulator.faults import BadLine, Faults
 from device.emulator.performer import counts
-from protocols.frame import Kind, Status, decode_payload
+from protocols.frame import PROMPT, Kind, Status, decode_payload
 
 if TYPE_CHECKING:
     import threading
@@ -204,7 +204,7 @@ class EmulatedBoard:
         if name == "restart":
             self._restart = True
             return True, ""
-        return self._wearer.answer(argument) if name == "prompt" and self._wearer.gestures else None
+        return self._wearer.answer(argument) if name == PROMPT and self._wearer.gestures else None
 
 
 def run_boards(boards: Sequence[EmulatedBoard], stop: threading.Event, *, seconds: float = math.inf) -> None:

@@ -17,9 +17,9 @@ from device.links import open_link
 from device.live.hops import RATE_TOLERANCE
 from device.live.person import only_person
 from device.live.screen import LiveScreen
-from device.live.stopping import until_stopped
 from device.recorder.plan import REST, Prompt, Timing, split_names
 from device.recorder.prompter import Held, Prompter
+from device.stopping import until_stopped
 from device.tracker import SampleTracker
 from distillation.datasets import open_dataset
 from protocols.errors import ConfigError, DataError, LinkError

@@ -21,7 +21,7 @@ from device.live.hops import Predictor, check_fit
 from device.live.person import only_person
 from device.live.screen import LiveScreen
 from device.live.session import Session
-from device.live.stopping import until_stopped
+from device.stopping import until_stopped
 from device.tracker import SampleTracker
 from distillation.datasets import open_dataset
 from protocols.errors import ConfigError, LinkError

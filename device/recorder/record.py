@@ -17,7 +17,6 @@ import numpy as np
 
 from device.asking import PromptRefused
 from device.links import open_link
-from device.live.stopping import until_stopped
 from device.recorder.check import HoldSignal, check_holds
 from device.recorder.desk import Desk
 from device.recorder.folder import PersonFolder, finish_journal, open_person_folder
@@ -25,6 +24,7 @@ from device.recorder.journal import Journal, JournalHeader
 from device.recorder.plan import DEFAULT_GESTURES, Plan, Prompt, Timing
 from device.recorder.prompter import DAMAGED, Prompter
 from device.recorder.screen import choose_screen
+from device.stopping import until_stopped
 from device.tracker import SampleTracker
 from distillation.recording import read_recording
 from protocols.errors import ConfigError, DataError, LinkError

@@ -14,7 +14,7 @@ from device.live.gestures import decider
 from device.live.hops import Predictor, check_fit
 from device.live.live import LiveJob, follow, live_text, new_session, result, run_live
 from device.live.screen import LiveScreen
-from device.live.stopping import until_stopped
+from device.stopping import until_stopped
 from protocols.errors import ConfigError, DataError, LinkError
 
 
