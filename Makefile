@@ -1,12 +1,12 @@
 # Two commands do everything: `make demo` and `make test`. Both set up .venv themselves, once.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := learn,dev
+EXTRAS := learn,dashboard,dev
 # Passed to pip, such as an index with another build of torch: see the README.
 PIP_FLAGS ?=
 
 # Debian packages that tests need beside Python; a machine that has them all is left alone.
-SYSTEM_PACKAGES := git python3-venv gcc libc6-dev make mosquitto gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
+SYSTEM_PACKAGES := git python3-venv gcc libc6-dev make mosquitto gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc chromium
 
 # The figures that need no hour: frames, clock, firmware, links, live gestures, the desk, donning.
 BENCHMARKS := frames clock firmware_core link live live_people desk donning
