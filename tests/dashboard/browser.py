@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,14 +41,25 @@ def chromium():
 @contextmanager
 def watching(run_dir, *arguments, **environment):
     """`myofed watch` on a free port; yields (address, process). It is stopped as Ctrl-C does, and must end by that."""
-    command = [sys.executable, str(ROOT / "myofed.py"), "watch", "--run-dir", str(run_dir), "--port", "0", *arguments]
+    command = [
+        sys.executable,
+        str(ROOT / "myofed.py"),
+        "watch",
+        "--run-dir",
+        str(run_dir),
+        "--port",
+        "0",
+        *arguments,
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
     try:
-        yield address(process), process
+        found = address(process)
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop it
+        yield found, process
     finally:
         process.terminate()
-        process.stderr.close()
         process.wait(30)
+        process.stderr.close()
 
 
 def address(process):
