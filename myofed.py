@@ -211,6 +211,41 @@ def simulate(
 
 
 @app.command()
+def watch(
+    *,
+    run_dir: Annotated[Path, typer.Option(help="A folder of runs, or one run.")] = Path("runs"),
+    boards: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Boards of this gateway, too; repeatable.")
+    ] = None,
+    status_only: Annotated[
+        bool, typer.Option("--status-only", help="How boards do, never their signals.")
+    ] = False,
+    student: Annotated[Path | None, typer.Option(help="Show what this student says of the signal.")] = None,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
+    password_file: Annotated[Path | None, typer.Option(help="Who may look: see --set-password.")] = None,
+) -> None:
+    """A live page of runs and boards; it only reads, so it can be started and stopped at any time."""
+    from server.dashboard.watch import WatchJob, run_watch
+
+    feed = None
+    if boards:
+        from device.watching.feed import open_feed
+
+        feed = open_feed(boards, status_only=status_only, student=student)
+    run_watch(
+        WatchJob(
+            run_dir=run_dir,
+            host=host,
+            port=port,
+            boards=feed,
+            status_only=status_only,
+            password_file=password_file,
+        )
+    )
+
+
+@app.command()
 def teach(
     *,
     data: Annotated[str, typer.Option(metavar="NAME_OR_FOLDER", help="Whose recordings.")],
