@@ -1,0 +1,213 @@
+"""What the table of runs says of each: the numbers it sorts by, and the words it shows.
+
+Everything here came from a record, so it is text to show, never markup; and it may be missing or odd.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from server.dashboard.layout import shown
+from server.dashboard.state import run_path
+from server.history.methods import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from server.history.summary import RunSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: key of its cells.
+        label: its heading.
+        hint: what it means, for those who ask.
+        number: sorted as a number, and aligned right.
+        shown: from the start; the others can be chosen.
+    """
+
+    name: str
+    label: str
+    hint: str = ""
+    number: bool = False
+    shown: bool = True
+
+
+COLUMNS = (
+    Column("state", "State"),
+    Column("name", "Run", "Open the run, its curves and its files."),
+    Column("started", "Started", "In your local time.", number=True),
+    Column("experiment", "Experiment"),
+    Column("data", "Data", "Whose recordings.", shown=False),
+    Column("student", "Student", "The small model that is trained on people's devices."),
+    Column("methods", "Methods", "How it was trained; the teacher is what the server knows beforehand."),
+    Column("seeds", "Seeds", "One repetition each, with other random numbers.", shown=False),
+    Column("rounds", "Rounds", "Done, of those planned.", number=True),
+    Column(
+        "accuracy",
+        "Accuracy",
+        "Mean over the tested people, of the student named below; before the end, over those seen so far.",
+        number=True,
+    ),
+    Column(
+        "worst", "Worst 10 %", "Mean accuracy of the tenth of people for whom it works least.", number=True
+    ),
+    Column("up", "MB up", "From the devices to the server, in megabytes.", number=True),
+    Column("down", "MB down", "From the server to the devices, in megabytes.", number=True),
+    Column("seconds", "Time", "From the start to the last line of the record.", number=True),
+    Column("outcome", "Outcome"),
+)
+
+
+def run_row(run: RunSummary) -> dict[str, Any]:
+    """One run as the table takes it.
+
+    Returns:
+        name; link (its page); values by column, to sort and filter by, None where missing; texts by column, where
+        they differ from the value; `row`, whose accuracy it is; `methods`, each by itself, to pick by.
+    """
+    headline, accuracy = run.headline or ("", None)
+    methods = [shown(title(method)) for method in run.methods]
+    values = {
+        "state": run.state,
+        "name": run.name,
+        "started": finite(run.started_s),
+        "experiment": run.experiment,
+        "data": run.dataset,
+        "student": run.student,
+        "methods": ", ".join(methods),
+        "seeds": ", ".join(map(str, run.seeds)),
+        "rounds": finite(run.rounds_done),
+        "accuracy": finite(accuracy),
+        "worst": finite(run.worst),
+        "up": finite(run.bytes_up),
+        "down": finite(run.bytes_down),
+        "seconds": finite(run.seconds),
+        "outcome": run.outcome or run.problem,
+    }
+    values = {key: shown(value) if isinstance(value, str) else value for key, value in values.items()}
+    return {
+        "name": printable(run.name),
+        "link": run_path(run.name),
+        "row": shown(title(headline)),
+        "methods": methods,
+        "values": {key: None if value == "" else value for key, value in values.items()},
+        "texts": _texts(run, values),
+    }
+
+
+def _texts(run: RunSummary, values: dict[str, Any]) -> dict[str, str]:
+    planned = finite(run.rounds_planned)
+    done = values["rounds"]
+    texts = {
+        "rounds": None if done is None else f"{done:.0f} of {planned:.0f}" if planned else f"{done:.0f}",
+        "accuracy": percent(values["accuracy"]),
+        "worst": percent(values["worst"]),
+        "up": megabytes(values["up"]),
+        "down": megabytes(values["down"]),
+        "seconds": duration(values["seconds"]),
+    }
+    return {key: text for key, text in texts.items() if text is not None}
+
+
+def title(row: str) -> str:
+    """What people call a row of the results, such as "federated + pack"; a row nobody knows by its own name."""
+    return METHODS[row].title if row in METHODS else row
+
+
+def finite(value: object) -> float | None:
+    """A number that can be shown and sorted, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of 400 digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def percent(share: float | None) -> str | None:
+    """0.931 as "93.1 %"."""
+    return None if share is None else f"{100 * share:.1f} %"
+
+
+def megabytes(num_bytes: float | None) -> str | None:
+    """Decimal megabytes, without the unit; two decimals below 1 MB, so that small runs differ."""
+    if num_bytes is None:
+        return None
+    return f"{num_bytes / 1e6:,.2f}" if 0 < num_bytes < 1e6 else f"{num_bytes / 1e6:,.1f}"
+
+
+def duration(seconds: float | None) -> str | None:
+    """As people say it: 51 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    if seconds is None:
+        return None
+    total = round(max(seconds, 0))
+    for large, small, unit, rest in ((86_400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
+        if total >= large:
+            return f"{total // large} {unit} {total % large // small} {rest}"
+    return f"{total} s"
+
+
+def printable(text: str) -> str:
+    """A name as any encoder takes it: a folder's may hold bytes that are no UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    """What a table that shows `before` must be told: rows that are new or differ, and names that are gone."""
+    put = [row for name, row in now.items() if before.get(name) != row]
+    return put, [name for name in before if name not in now]
+
+
+def as_csv(runs: Iterable[RunSummary]) -> str:
+    """The table with every column and plain numbers: shares 0…1, bytes, seconds, UTC."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", *_csv_fields(), "accuracy_of"])
+    for run in runs:
+        row = run_row(run)
+        writer.writerow([_cell(value) for value in (run.name, *_csv_values(run, row), row["row"])])
+    return text.getvalue()
+
+
+def _csv_fields() -> list[str]:
+    units = {"up": "bytes_up", "down": "bytes_down", "rounds": "rounds_done", "worst": "worst_decile"}
+    return [units.get(column.name, column.name) for column in COLUMNS if column.name != "name"] + [
+        "rounds_planned"
+    ]
+
+
+def _csv_values(run: RunSummary, row: dict[str, Any]) -> list[Any]:
+    values = row["values"] | {"started": _utc(row["values"]["started"])}
+    return [values[column.name] for column in COLUMNS if column.name != "name"] + [finite(run.rounds_planned)]
+
+
+def _utc(time_s: float | None) -> str | None:
+    try:
+        return None if time_s is None else datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):  # a start in the year 400,000
+        return None
+
+
+def _cell(value: object) -> object:
+    """A spreadsheet takes text that begins with one of these for a formula; a quote before it makes it text."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    text = "" if value is None else printable(str(value))
+    return (
+        f"'{text}" if isinstance(value, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    )
+
+
+def columns_for_browser() -> list[dict[str, Any]]:
+    """The columns, as the component takes them."""
+    return [asdict(column) for column in COLUMNS]
