@@ -29,10 +29,12 @@ class EvaluateSpec(Settings):
     Attributes:
         fit: how a student is fitted to the person.
         personalise: whether to fit and evaluate a personalised student too.
+        keep: whether that one is the person's own from now on; during the rounds it is only measured.
     """
 
     fit: PersonaliseSpec = field(default_factory=PersonaliseSpec)
     personalise: bool = False
+    keep: bool = True
 
 
 def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
@@ -56,12 +58,17 @@ def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
             if node.labelled
             else students["shared"]
         )
-        store = Path(node.store)
-        store.mkdir(parents=True, exist_ok=True)
-        facts = student_facts(signal, shard.own) | {"subject": node.subject}
-        save_weights(students["personalised"], store / "student.safetensors", facts)
+        if spec.keep:
+            _keep(students["personalised"], node, student_facts(signal, shard.own))
     confusion = {name: _confusion(student, test) for name, student in students.items()}
     return Evaluation(node.subject, task.round, len(test), confusion)
+
+
+def _keep(student: WindowModel, node: NodeSpec, facts: dict[str, object]) -> None:
+    """The person's own student into their store, with all that a live stream needs."""
+    store = Path(node.store)
+    store.mkdir(parents=True, exist_ok=True)
+    save_weights(student, store / "student.safetensors", facts | {"subject": node.subject})
 
 
 def _confusion(student: WindowModel, test: WindowSet) -> list[list[int]]:

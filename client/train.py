@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,7 @@ def train_node(node: NodeSpec, task: Task) -> Update:
         DataError: the node has no recordings for training, or a pack that it lacks.
         DivergedError: training was not finite; nothing is sent.
     """
+    started = time.perf_counter()
     signal = SignalSpec.from_json(task.signal)
     own = load_shard(node, signal).train
     if own is None:
@@ -56,6 +58,7 @@ def train_node(node: NodeSpec, task: Task) -> Update:
             "accuracy_on_arrival": on_arrival,
             "hard_loss": result.hard_loss,
             "soft_loss": result.soft_loss,
+            "seconds": time.perf_counter() - started,
         },
         trained_on=task.pack,
     )

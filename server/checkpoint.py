@@ -33,8 +33,12 @@ def save_checkpoint(folder: Path, server_round: int, weights: Weights) -> Path:
     return path
 
 
-def latest_checkpoint(folder: Path) -> tuple[int, Weights] | None:
+def latest_checkpoint(folder: Path, *, up_to: int | None = None) -> tuple[int, Weights] | None:
     """The newest readable checkpoint as (round, weights), or None.
+
+    Args:
+        folder: the part's checkpoints.
+        up_to: leave aside those of later rounds; None takes any.
 
     Raises:
         DataError: there are checkpoints, but none can be read.
@@ -42,9 +46,12 @@ def latest_checkpoint(folder: Path) -> tuple[int, Weights] | None:
     faults: list[str] = []
     for path in sorted(folder.glob("round-*.safetensors"), reverse=True):
         try:
-            return read_checkpoint(path)
+            done, weights = read_checkpoint(path)
         except DataError as error:
             faults.append(str(error))
+        else:
+            if up_to is None or done <= up_to:
+                return done, weights
     if faults:
         raise DataError(f"{folder}: no checkpoint can be read: {'; '.join(faults)}")
     return None

@@ -42,11 +42,19 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back from one node: its content, or why there is none."""
+    """What came back from one node: its content, or why there is none.
+
+    Attributes:
+        node_id: Flower's number of the node.
+        content: what it answered, or None.
+        fault: why there is nothing.
+        finished_s: when it answered, Unix time by the node's own clock.
+    """
 
     node_id: int
     content: RecordDict | None
     fault: str = ""
+    finished_s: float = 0.0
 
     @property
     def num_bytes(self) -> int:
@@ -77,7 +85,7 @@ def _reply(node_id: int, answer: Message | None) -> Reply:
         return Reply(node_id, None, "no reply before the deadline")
     if answer.has_error():
         return Reply(node_id, None, answer.error.reason or f"error {answer.error.code}")
-    return Reply(node_id, answer.content)
+    return Reply(node_id, answer.content, finished_s=answer.metadata.created_at)
 
 
 def gather(grid: Grid, hello: RecordDict, *, min_nodes: int, wait_s: float) -> list[Member]:

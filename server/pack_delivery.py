@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flwr.app import Message
 
@@ -74,6 +75,7 @@ def deliver(
         AggregationError: a member could not take its shards.
         DataError: a shard of the pack is damaged, or the pack must not leave this machine.
     """
+    started = time.perf_counter()
     sent = dict.fromkeys((m.subject for m in members), 0)
     for member, hashes in _batches(members, pack.manifest):
         content = shards_to_record(pack.manifest, pack.folder, hashes, same_machine=same_machine)
@@ -88,7 +90,24 @@ def deliver(
         pack=pack.manifest.sha256,
         bytes_down=sum(sent.values()),
         bytes_saved=max(0, offered - sum(sent.values())),
+        seconds=round(time.perf_counter() - started, 3),
+        **_in_short(pack.manifest),
     )
+
+
+def _in_short(manifest: Manifest) -> dict[str, Any]:
+    """What whoever looks at a run wants to know of its pack."""
+    return {
+        "windows": manifest.num_windows,
+        "shards": len(manifest.shards),
+        "num_bytes": manifest.num_bytes,
+        "codec": manifest.codec,
+        "kl_loss": manifest.kl_loss,
+        "top1_agreement": manifest.top1_agreement,
+        "dataset": manifest.dataset,
+        "license": manifest.license,
+        "teacher": manifest.teacher_sha256[:12],
+    }
 
 
 def _batches(members: list[Member], manifest: Manifest) -> Iterator[tuple[Member, list[str]]]:

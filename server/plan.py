@@ -22,6 +22,8 @@ class RoundsSpec(Settings):
         deadline_s: how long a round waits for its replies.
         warm_start: distillation from the pack alone, on the server, before round 1 (0 steps: none).
         evaluate_every: rounds between two evaluations on validation people.
+        personalise_every: rounds between two evaluations of validation people's own students too; 0: only after
+            the last round.
         final_lr: the local learning rate falls along a cosine to this share of itself after the last round.
         pack_until: the share of the rounds in which clients learn from the pack; its weight falls to 0 over them.
         train: what each client does in a round.
@@ -37,6 +39,7 @@ class RoundsSpec(Settings):
         )
     )
     evaluate_every: int = 1
+    personalise_every: int = 0
     final_lr: float = 0.1
     pack_until: float = 0.5
     train: TrainSpec = field(default_factory=lambda: TrainSpec(label_smoothing=0.05))
@@ -48,8 +51,19 @@ class RoundsSpec(Settings):
         require(1 <= self.min_replies <= most, "min_replies", self.min_replies, f"1 to {most}")
         require(self.deadline_s > 0, "deadline_s", self.deadline_s, "above 0")
         require(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "1 or more")
+        require(self.personalise_every >= 0, "personalise_every", self.personalise_every, "0 or more")
         require(0 < self.final_lr <= 1, "final_lr", self.final_lr, "above 0, up to 1")
         require(0 <= self.pack_until <= 1, "pack_until", self.pack_until, "from 0 to 1")
+
+    def evaluates(self, server_round: int) -> bool:
+        """Whether validation people are asked after this round; after the last, everybody is."""
+        due = server_round % self.evaluate_every == 0 or server_round == self.rounds
+        return due or self.personalises(server_round)
+
+    def personalises(self, server_round: int) -> bool:
+        """Whether those who are asked after this round evaluate a student of their own too."""
+        every = self.personalise_every
+        return server_round == self.rounds or (every > 0 and server_round % every == 0)
 
     def local(self, server_round: int, *, with_pack: bool) -> TrainSpec:
         """What a client does in this round: the learning rate and the pack's weight fall as the rounds go on."""

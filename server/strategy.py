@@ -13,10 +13,23 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
-from protocols.errors import MessageError, UpdateRejected, VersionMismatch
+from distillation.models import num_parameters
+from distillation.teach import new_model
+from protocols.errors import MessageError, VersionMismatch
+from protocols.fingerprint import weights_sha256
 from protocols.records import Evaluation, Task, Update, count_bytes, weights_from_record, weights_to_record
 from server.aggregation import check_update, weighted_mean
-from server.cohort import content_of, match_replies
+from server.cohort import match_replies
+from server.reply_checks import (
+    LEARNED,
+    check_evaluation,
+    check_examples,
+    check_sender,
+    event_figures,
+    figures,
+    in_short,
+    learned_figures,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +50,10 @@ class FederatedDistillation(Strategy):
         members: the nodes that introduced themselves.
         record: where everything that happens is written.
         pack: SHA-256 of the pack's manifest that clients learn from, or empty.
+
+    Attributes:
+        num_usable: updates that the last round's mean is of.
+        trained: (end, seconds) of each of them: when it was answered, by the node's clock, and how long it took.
     """
 
     def __init__(self, plan: Plan, members: list[Member], record: RunRecord, *, pack: str = "") -> None:
@@ -44,6 +61,8 @@ class FederatedDistillation(Strategy):
         self._asked: list[Message] = []
         self._shared: Weights = {}
         self._asked_pack = ""
+        self.num_usable = 0
+        self.trained: list[tuple[float, float]] = []
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -54,18 +73,22 @@ class FederatedDistillation(Strategy):
         local = self.plan.rounds.local(server_round, with_pack=bool(self.pack))
         self._asked_pack = self.pack if local.soft_weight > 0 else ""
         task = self._task("train", server_round, local.to_json(), pack=self._asked_pack)
-        return self._ask(self.sample(server_round), task, MessageType.TRAIN)
+        clients = self.sample(server_round)
+        self.record.append("asked", round=server_round, clients=[member.subject for member in clients])
+        return self._ask(clients, task, MessageType.TRAIN)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The mean of the usable updates; None, and a fault on record, where there are too few."""
+        self.trained = []
         updates = [u for r in match_replies(self._asked, replies) if (u := self._usable(r, server_round))]
+        self.num_usable = len(updates)
         if len(updates) < self.plan.rounds.min_replies:
             fault = f"{len(updates)} usable replies, expected at least {self.plan.rounds.min_replies}"
             self.record.append("fault", round=server_round, reason=fault)
             return None, None
-        means = ((name, _mean(updates, name)) for name in updates[0].metrics)
+        means = ((name, _mean(updates, name)) for name in LEARNED)
         metrics = MetricRecord({name: mean for name, mean in means if mean is not None})
         return weights_to_record(weighted_mean(updates)), metrics
 
@@ -76,7 +99,11 @@ class FederatedDistillation(Strategy):
         del config, grid
         self._shared = weights_from_record(arrays)
         last = self._is_last(server_round)
-        settings = {"fit": self.plan.personalise.to_json(), "personalise": last}
+        settings = {
+            "fit": self.plan.personalise.to_json(),
+            "personalise": "personalised" in self._students(server_round),
+            "keep": last,
+        }
         task = self._task("evaluate", server_round, settings)
         asked = [m for m in self.members if m.plays("validate") or (last and m.plays("test"))]
         return self._ask(asked, task, MessageType.EVALUATE)
@@ -97,6 +124,7 @@ class FederatedDistillation(Strategy):
                     num_examples=evaluation.num_examples,
                     accuracy=accuracy,
                     confusion=evaluation.confusion,
+                    metrics=event_figures(evaluation),
                 )
         if not evaluations:
             return None
@@ -108,14 +136,18 @@ class FederatedDistillation(Strategy):
 
     def summary(self) -> None:
         """Record what this federation is made of."""
+        student = new_model(self.plan.student, self.plan.signal, np.random.default_rng(0))
         self.record.append(
             "start",
             rounds=self.plan.rounds.rounds,
             student=self.plan.student,
+            parameters=num_parameters(student),
+            gestures=self.plan.signal.gestures,
             seed=self.plan.seed,
             pack=self.pack,
-            clients=[m.subject for m in self.members if m.plays("train")],
-            tested=[m.subject for m in self.members if m.plays("test")],
+            clients=self._subjects("train"),
+            validation=self._subjects("validate"),
+            tested=self._subjects("test"),
         )
 
     def sample(self, server_round: int) -> list[Member]:
@@ -153,81 +185,82 @@ class FederatedDistillation(Strategy):
 
     def _usable(self, reply: Reply, server_round: int) -> Update | None:
         """The update of a reply, or None with the reason on record."""
-        subject = self._member(reply).subject
-        try:
-            update = Update.from_record(content_of(reply))
-            check_update(update, self._shared, server_round=server_round, pack=self._asked_pack)
-            _check_sender(update.subject, subject)
-            _check_examples(update, self._member(reply))
-        except (MessageError, VersionMismatch) as error:
-            self.record.append("client", round=server_round, subject=subject, rejected=str(error))
+        member = self._member(reply)
+        if reply.content is None:
+            self._lost(server_round, member, dropped=reply.fault)
             return None
+        try:
+            update = Update.from_record(reply.content)
+            check_update(update, self._shared, server_round=server_round, pack=self._asked_pack)
+            check_sender(update.subject, member.subject)
+            check_examples(update, member)
+        except (MessageError, VersionMismatch) as error:
+            self._lost(server_round, member, rejected=str(error))
+            return None
+        # Never averaged, never compared: it is the machine's, not the method's.
+        seconds = figures(update.metrics, ["seconds"], most=self.plan.rounds.deadline_s)
+        self.trained += [(reply.finished_s, s) for s in seconds.values()]
         self.record.append(
             "client",
             round=server_round,
-            subject=subject,
+            subject=member.subject,
             num_examples=update.num_examples,
-            metrics={name: value for name, value in update.metrics.items() if np.isfinite(value)},
+            metrics=learned_figures(update),
             bytes_up=reply.num_bytes,
+            student_version=student_version(self._shared),
+            **seconds,
         )
         return update
 
     def _evaluation(self, reply: Reply, server_round: int) -> Evaluation | None:
-        subject = self._member(reply).subject
+        member = self._member(reply)
+        if reply.content is None:
+            self._lost(server_round, member, asked_for="evaluation", dropped=reply.fault)
+            return None
         try:
-            evaluation = Evaluation.from_record(content_of(reply))
-            _check_sender(evaluation.subject, subject)
-            _check_round(evaluation, server_round)
-            self._check_counts(evaluation)
+            evaluation = Evaluation.from_record(reply.content)
+            check_sender(evaluation.subject, member.subject)
+            check_evaluation(
+                evaluation,
+                server_round=server_round,
+                students=self._students(server_round),
+                num_gestures=len(self.plan.signal.gestures),
+            )
         except (MessageError, VersionMismatch) as error:
-            self.record.append("client", round=server_round, subject=subject, rejected=str(error))
+            self._lost(server_round, member, asked_for="evaluation", rejected=str(error))
             return None
         return evaluation
 
-    def _check_counts(self, evaluation: Evaluation) -> None:
-        """Every student that was asked for, each window counted once among the task's gestures."""
-        size = len(self.plan.signal.gestures)
-        asked = {"shared", "personalised"} if self._is_last(evaluation.round) else {"shared"}
-        if set(evaluation.confusion) != asked:
-            raise MessageError(
-                f"{evaluation.subject}: evaluated {sorted(evaluation.confusion)}, asked {sorted(asked)}"
-            )
-        for student, counts in evaluation.confusion.items():
-            shape, total = np.shape(counts), int(np.sum(counts))
-            if shape != (size, size) or total != evaluation.num_examples:
-                raise MessageError(
-                    f"{evaluation.subject}: {student} counts {shape} of {total} windows, expected ({size}, {size}) of "
-                    f"{evaluation.num_examples}"
-                )
+    def _lost(self, server_round: int, member: Member, asked_for: str = "update", **why: str) -> None:
+        """Record what did not come (`dropped`) or was refused (`rejected`), and why."""
+        reason = {kind: in_short(text) for kind, text in why.items()}
+        self.record.append(
+            "client", round=server_round, subject=member.subject, asked_for=asked_for, **reason
+        )
+
+    def _students(self, server_round: int) -> tuple[str, ...]:
+        """Which students are evaluated after a round."""
+        return ("shared", "personalised") if self.plan.rounds.personalises(server_round) else ("shared",)
 
     def _is_last(self, server_round: int) -> bool:
         return server_round == self.plan.rounds.rounds
+
+    def _subjects(self, role: str) -> list[str]:
+        return [member.subject for member in self.members if member.plays(role)]
 
     def _member(self, reply: Reply) -> Member:
         return next(m for m in self.members if m.node_id == reply.node_id)
 
 
-def _check_sender(claimed: str, subject: str) -> None:
-    if claimed != subject:
-        raise MessageError(f"{subject}: answered as {claimed!r}")
-
-
-def _check_examples(update: Update, member: Member) -> None:
-    """A client's weight in the average is what it introduced itself with, at most."""
-    introduced = member.introduction.num_examples
-    if update.num_examples > introduced:
-        raise UpdateRejected(f"{update.subject}: {update.num_examples} examples, introduced {introduced}")
-
-
-def _check_round(evaluation: Evaluation, server_round: int) -> None:
-    if evaluation.round != server_round:
-        who, found = evaluation.subject, evaluation.round
-        raise MessageError(f"{who}: evaluation of round {found}, expected {server_round}")
+def student_version(weights: Weights) -> str:
+    """A short name for the shared student as it is now: equal weights have equal ones."""
+    return weights_sha256(weights.items())[:12]
 
 
 def _mean(updates: list[Update], name: str) -> float | None:
     """Mean of a metric over the updates that have it, weighted by their examples."""
-    having = [u for u in updates if np.isfinite(u.metrics.get(name, np.nan))]
+    having = [(u.num_examples, f[name]) for u in updates if name in (f := learned_figures(u))]
     if not having:
         return None
-    return float(np.average([u.metrics[name] for u in having], weights=[u.num_examples for u in having]))
+    weights, values = zip(*having, strict=True)
+    return float(np.average(values, weights=weights))

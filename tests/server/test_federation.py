@@ -3,6 +3,7 @@
 import pytest
 from small_federation import (
     FEW_STEPS,
+    GESTURES,
     TESTED,
     TRAINED,
     VALIDATED,
@@ -21,14 +22,24 @@ from server.federation import run_federation
 from simulations.engine import InProcessGrid, run_in_process
 
 KEYS = {
-    "start": {"rounds", "student", "seed", "pack", "clients", "tested"},
-    "client": {"round", "subject", "num_examples", "metrics", "bytes_up"},
-    "round": {"round", "of", "asked", "metrics", "bytes_down", "bytes_up", "seconds"},
-    "evaluation": {"round", "subject", "split", "num_examples", "accuracy", "confusion"},
-    "evaluated": {"round", "metrics", "bytes_down", "bytes_up"},
-    "pack": {"pack", "bytes_down", "bytes_saved"},
+    "start": {
+        "rounds", "student", "parameters", "gestures", "seed", "pack", "clients", "validation", "tested",
+    },
+    "pack": {
+        "pack", "bytes_down", "bytes_saved", "seconds", "windows", "shards", "num_bytes", "codec", "kl_loss",
+        "top1_agreement", "dataset", "license", "teacher",
+    },
+    "asked": {"round", "clients"},
+    "client": {"round", "subject", "num_examples", "metrics", "bytes_up", "student_version", "seconds"},
+    "round": {
+        "round", "of", "asked", "answered", "metrics", "bytes_down", "bytes_up", "student_version", "seconds",
+        "spent",
+    },
+    "fidelity": {"round", "agreement", "kl", "windows"},
+    "evaluation": {"round", "subject", "split", "num_examples", "accuracy", "confusion", "metrics"},
+    "evaluated": {"round", "metrics", "bytes_down", "bytes_up", "seconds"},
     "stop": {"outcome", "round"},
-}
+}  # fmt: skip
 
 
 class StoppedError(Exception):
@@ -65,7 +76,7 @@ def uninterrupted(dataset, pack, tmp_path_factory):
 
 
 def test_the_record_has_every_line_with_its_keys(uninterrupted):
-    """What docs/federation.md promises to whoever shows a run."""
+    """What docs/run-record.md promises to whoever shows a run."""
     folder, _ = uninterrupted
     found = events(folder)
     assert {e["event"] for e in found} == set(KEYS)
@@ -74,17 +85,18 @@ def test_the_record_has_every_line_with_its_keys(uninterrupted):
 
 
 def test_the_record_tells_the_story_in_order(uninterrupted):
-    """Pack, start, then per round: clients, round, evaluations; at the end stop."""
+    """Start, pack, then per round: who is asked, clients, round, fidelity, evaluations; at the end stop."""
     folder, _ = uninterrupted
-    per_round = ["client"] * 3 + ["round", "evaluation", "evaluated"]
+    per_round = ["asked", *["client"] * 3, "round", "fidelity", "evaluation", "evaluated"]
     last = [*per_round[:-1], "evaluation", "evaluated"]
-    assert [e["event"] for e in events(folder)] == ["pack", "start", *per_round * 2, *last, "stop"]
+    assert [e["event"] for e in events(folder)] == ["start", "pack", *per_round * 2, *last, "stop"]
 
 
 def test_the_start_names_who_takes_part(uninterrupted):
     """Clients are those who train; the validation person is neither client nor tested."""
     (start,) = events(uninterrupted[0], "start")
     assert (start["clients"], start["tested"]) == (list(TRAINED), list(TESTED))
+    assert (start["validation"], start["gestures"]) == (list(VALIDATED), list(GESTURES))
 
 
 def test_bytes_of_a_round_are_those_of_its_clients(uninterrupted):
@@ -238,7 +250,9 @@ def test_a_nodes_crash_at_the_end_leaves_the_others_tested(tmp_path, dataset):
         raise RuntimeError("battery empty")
 
     run(tmp_path, dataset, rounds=1, client=answering("s3", crash, message_type="evaluate"))
-    assert "battery empty" in events(tmp_path, "client")[-1]["rejected"]
+    lost = events(tmp_path, "client")[-1]
+    assert "battery empty" in lost["dropped"]
+    assert lost["asked_for"] == "evaluation"
     assert [e["subject"] for e in events(tmp_path, "evaluation")] == ["s4"]
     assert events(tmp_path, "stop")[0]["outcome"] == "completed"
 

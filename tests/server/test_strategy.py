@@ -110,7 +110,6 @@ def test_a_round_asks_clients_per_round_of_them(tmp_path, dataset):
 
 
 FAULTS = {
-    "raises": (raising(DivergedError("loss nan at step 1")), "DivergedError: loss nan at step 1"),
     "somebody else": (altered(lambda u: replace(u, subject="s2")), "s1: answered as 's2'"),
     "nan": (
         altered(lambda u: replace(u, weights=u.weights | {"head.bias": np.full(3, np.nan, np.float32)})),
@@ -131,6 +130,10 @@ FAULTS = {
         lambda message, _: Message(Introduction("s1", (), 1).to_record(), reply_to=message),
         "message: found 'introduction', expected a 'update'",
     ),
+}
+
+LOSSES = {
+    "raises": (raising(DivergedError("loss nan at step 1")), "DivergedError: loss nan at step 1"),
     "flower's own error": (
         lambda message, _: Message(Error(5, "node unavailable"), reply_to=message),
         "node unavailable",
@@ -142,12 +145,27 @@ FAULTS = {
 def test_a_bad_reply_is_recorded_with_its_reason_and_the_round_goes_on(tmp_path, dataset, fault):
     """s1 is rejected, by name and in words; s0 and s2 are averaged."""
     answer, reason = FAULTS[fault]
+    assert reason in lost(tmp_path, dataset, answer)["rejected"]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_error_in_place_of_an_answer_is_a_client_that_dropped_out(tmp_path, dataset, loss):
+    """It was not refused: there was nothing to refuse. s0 and s2 are averaged."""
+    answer, reason = LOSSES[loss]
+    assert reason in lost(tmp_path, dataset, answer)["dropped"]
+
+
+def lost(tmp_path, dataset, answer):
+    """What is on record of s1, whose answer does not count; the others' do."""
     run(tmp_path, dataset, rounds=1, client=answering("s1", answer))
     clients = {e["subject"]: e for e in events(tmp_path, "client")}
-    assert reason in clients["s1"]["rejected"]
+    assert len({"rejected", "dropped"} & set(clients["s1"])) == 1
     assert "num_examples" not in clients["s1"]
-    assert all("rejected" not in clients[subject] for subject in ("s0", "s2"))
+    assert all({"rejected", "dropped"}.isdisjoint(clients[subject]) for subject in ("s0", "s2"))
     assert events(tmp_path, "fault") == []
+    (line,) = events(tmp_path, "round")
+    assert (line["asked"], line["answered"]) == (3, 2)
+    return clients["s1"]
 
 
 def test_a_rejected_client_does_not_move_the_average(tmp_path, dataset):
@@ -192,7 +210,7 @@ class Late(InProcessGrid):
 def test_late_replies_are_on_record(tmp_path, dataset):
     """Who did not answer in time is named with the reason."""
     run(tmp_path, dataset, rounds=1, min_replies=1, grid=Late)
-    clients = {e["subject"]: e.get("rejected") for e in events(tmp_path, "client")}
+    clients = {e["subject"]: e.get("dropped") for e in events(tmp_path, "client")}
     assert clients == {"s0": "no reply before the deadline", "s1": "no reply before the deadline", "s2": None}
 
 
