@@ -49,7 +49,7 @@ COLUMNS = (
     Column("data", "Data", "Whose recordings.", shown=False),
     Column("student", "Student", "The small model that is trained on people's devices."),
     Column("methods", "Methods", "How it was trained; the teacher is what the server knows beforehand."),
-    Column("seeds", "Seeds", "One repetition each, with other random numbers.", shown=False),
+    Column("seeds", "Seeds", "One repetition each, with other random numbers."),
     Column("rounds", "Rounds", "Done, of those planned.", number=True),
     Column(
         "accuracy",
@@ -108,7 +108,7 @@ def _texts(run: RunSummary, values: dict[str, Any]) -> dict[str, str]:
     planned = finite(run.rounds_planned)
     done = values["rounds"]
     texts = {
-        "rounds": None if done is None else f"{done:.0f} of {planned:.0f}" if planned else f"{done:.0f}",
+        "rounds": None if done is None else f"{done:.0f} / {planned:.0f}" if planned else f"{done:.0f}",
         "accuracy": percent(values["accuracy"]),
         "worst": percent(values["worst"]),
         "up": megabytes(values["up"]),

@@ -19,7 +19,7 @@ const two = (number) => String(number).padStart(2, "0");
 
 function localTime(seconds) {
   const t = new Date(1000 * seconds);
-  if (isNaN(t)) return "";
+  if (isNaN(t)) return ""; // in the year 300,000
   return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}`;
 }
 
@@ -94,7 +94,7 @@ export default {
           <q-checkbox v-model="scope.selected" dense :aria-label="'Pick ' + scope.row.name" />
         </template>
         <template v-slot:header-cell="scope">
-          <q-th :props="scope" tabindex="0" @keydown.enter.prevent="scope.sort(scope.col)"
+          <q-th :props="scope" tabindex="0" :class="'runs-cell-' + scope.col.name" @keydown.enter.prevent="scope.sort(scope.col)"
                 @keydown.space.prevent="scope.sort(scope.col)" :aria-sort="ariaSort(scope.col.name)">
             {{ scope.col.label }}<q-tooltip v-if="scope.col.hint">{{ scope.col.hint }}</q-tooltip>
           </q-th>
@@ -103,14 +103,15 @@ export default {
           <q-td :props="scope" :class="'runs-cell-' + scope.col.name">
             <span v-if="scope.col.name === 'state'" class="chip" :class="mood(scope.row)">
               <q-icon :name="icon(scope.row)" />{{ scope.row.values.state }}</span>
-            <a v-else-if="scope.col.name === 'name'" :href="scope.row.link" :title="scope.row.name" class="run-name">
-              <bdi>{{ scope.row.values.name }}</bdi></a>
+            <a v-else-if="scope.col.name === 'name'" :href="scope.row.link" :title="scope.row.values.name"
+               class="run-name runs-clamp"><bdi>{{ scope.row.values.name }}</bdi></a>
             <template v-else-if="scope.col.name === 'started'">
               <div>{{ started(scope.row) }}</div><div class="runs-note">{{ since(scope.row) }}</div></template>
             <template v-else-if="scope.col.name === 'accuracy'">
               <div class="runs-accuracy">{{ text(scope.row, "accuracy") }}</div>
               <div class="runs-note">{{ scope.row.row }}</div></template>
-            <bdi v-else>{{ text(scope.row, scope.col.name) }}</bdi>
+            <div v-else class="runs-clamp" :title="tooLong(text(scope.row, scope.col.name))">
+              <bdi>{{ text(scope.row, scope.col.name) }}</bdi></div>
           </q-td>
         </template>
         <template v-slot:item="scope">
@@ -141,8 +142,8 @@ export default {
         </template>
       </q-table>
       <div v-if="selected.length" class="runs-bar" role="status">
-        <q-btn unelevated no-caps color="primary" icon="stacked_line_chart" :label="compareLabel" :href="compareLink"
-               :disable="selected.length < 2 || selected.length > most" class="runs-compare" />
+        <a v-if="compareLink" :href="compareLink" class="button runs-compare">
+          <q-icon name="stacked_line_chart" />Compare {{ selected.length }} runs</a>
         <span class="runs-note">{{ advice }}</span>
         <q-space />
         <q-btn flat dense no-caps label="Pick none" @click="selected = []" />
@@ -164,7 +165,6 @@ export default {
       visible: rememberedColumns(this.columns),
       selected: [],
       now: Date.now(),
-      most: AT_MOST,
     };
   },
   created() {
@@ -230,12 +230,10 @@ export default {
     compareLink() {
       return this.selected.length >= 2 && this.selected.length <= AT_MOST ? "/compare?" + this.names : undefined;
     },
-    compareLabel() {
-      return this.selected.length === 1 ? "Compare" : `Compare ${this.selected.length} runs`;
-    },
     advice() {
-      if (this.selected.length === 1) return "Pick another run to compare it with.";
-      return this.selected.length > AT_MOST ? `At most ${AT_MOST} runs can be compared at once.` : "";
+      if (this.selected.length === 1) return "1 run picked. Pick another to compare it with.";
+      const picked = this.selected.length;
+      return picked > AT_MOST ? `${picked} runs picked; at most ${AT_MOST} can be compared at once.` : "";
     },
     address() {
       const query = new URLSearchParams();
@@ -289,6 +287,9 @@ export default {
     },
     mood(row) {
       return STATES[row.values.state]?.[1] ?? "";
+    },
+    tooLong(text) {
+      return String(text).length > 30 ? text : undefined;
     },
     text(row, name) {
       return row.texts[name] ?? row.values[name] ?? "";
