@@ -1,14 +1,13 @@
 // Curves by round on the bundled ECharts. The data live here, in the browser: the server sends everything once
 // (`show`) and afterwards only what is new (`append`). Every text is put in as text, never as HTML.
-const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#b8860b", "#cc79a7", "#56b4e9", "#7f7f7f"];
-const POINTS_OF_A_PERSON = 400; // more than this on one thin line is more than there are pixels
+const POINTS_OF_A_PERSON = 300; // about what there are pixels for; more would only cost time
 const NEAR_PX = 14; // how near the pointer must be to a person's line to name it
 
 export default {
   template: `
     <div class="curves">
       <div class="curves-legend" role="group" :aria-label="'Lines of ' + label">
-        <button v-for="entry in legend" :key="entry.key" type="button" class="curves-key"
+        <button v-for="(entry, place) in legend" :key="place" type="button" class="curves-key"
           :aria-pressed="String(!entry.hidden)" :title="entry.title" @click="toggle(entry.key)">
           <span class="curves-swatch" :class="{ dashed: entry.dashed, thin: entry.thin, block: stacked }"
             :style="{ '--swatch': entry.color }"></span>{{ entry.text }}
@@ -27,7 +26,7 @@ export default {
   data: () => ({ legend: [], spoken: "", empty: false }),
 
   created() {
-    this.lines = new Map(); // name -> {name, rounds, values, color, dashed, bold, group}
+    this.lines = new Map(); // place -> {name, rounds, values, color, dashed, bold, group}
     this.hidden = new Set(); // keys of the legend: a line's name, or a group's
     this.planned = 0;
     this.near = null; // the person whose line the pointer is on
@@ -44,7 +43,7 @@ export default {
   beforeUnmount() {
     this.sight?.disconnect();
     this.size?.disconnect();
-    this.theme?.disconnect();
+    window.removeEventListener("myofed-theme", this.draw);
     cancelAnimationFrame(this.frame);
     this.chart?.dispose();
     this.gone = true;
@@ -58,9 +57,7 @@ export default {
       this.chart = echarts.init(this.$refs.plot);
       this.size = new ResizeObserver(() => this.chart.resize());
       this.size.observe(this.$refs.plot);
-      let dark = isDark();
-      this.theme = new MutationObserver(() => dark !== isDark() && ((dark = isDark()), this.draw()));
-      this.theme.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+      window.addEventListener("myofed-theme", this.draw);
       this.chart.getZr().on("mousemove", (e) => this.point(e.offsetX, e.offsetY));
       this.chart.getZr().on("globalout", () => this.point(null));
       this.$emit("wanted");
@@ -68,16 +65,16 @@ export default {
 
     /** Everything, once: lines [{name, rounds, values, color, dashed, bold, group}] and the rounds planned. */
     show(lines, planned) {
-      this.lines = new Map(lines.map((line) => [line.name, line]));
+      this.lines = new Map(lines.map((line, place) => [String(place), line]));
       this.planned = planned;
       this.near = null;
       this.draw();
     },
 
-    /** What is new: {name: [[round, value], …]}. A round that is there already is replaced. */
+    /** What is new, by the line's place: {"0": [[round, value], …]}. A round that is there already is replaced. */
     append(points) {
-      for (const [name, pairs] of Object.entries(points)) {
-        const line = this.lines.get(name);
+      for (const [place, pairs] of Object.entries(points)) {
+        const line = this.lines.get(place);
         if (!line) continue;
         for (const [round, value] of pairs) {
           let at = line.rounds.length;
@@ -146,7 +143,7 @@ export default {
         z: 1,
       }));
       const own = this.own().map((line, index) => ({
-        id: `line ${line.name}`,
+        id: `line ${index}`,
         type: "line",
         silent: true,
         showSymbol: !many,
@@ -188,7 +185,7 @@ export default {
         return { line, index, data: shown ? data : [] };
       });
       return layers.reverse().map(({ line, index, data }, z) => ({
-        id: `line ${line.name}`,
+        id: `line ${index}`,
         type: "line",
         silent: true,
         showSymbol: data.length < 2,
@@ -228,7 +225,7 @@ export default {
           trigger: "axis",
           confine: true,
           appendTo: this.$refs.plot,
-          backgroundColor: isDark() ? "#2b2b2b" : "#fff",
+          backgroundColor: getComputedStyle(this.$el).getPropertyValue("--card"),
           borderColor: faint,
           textStyle: { color: text },
           axisPointer: { lineStyle: { color: text, opacity: 0.5 } },
@@ -297,8 +294,8 @@ export default {
       this.spoken = said.length ? `${this.label}, round ${this.lastRound()}: ${said.join(", ")}` : `${this.label}: ${this.nothing}`;
     },
     ink(line, index) {
-      const color = line.color || PALETTE[index % PALETTE.length];
-      return Array.isArray(color) ? color[isDark() ? 1 : 0] : color;
+      if (line.color) return line.color[isDark() ? 1 : 0];
+      return getComputedStyle(this.$el).getPropertyValue(`--c${(index % 8) + 1}`).trim() || "#888";
     },
     scale() {
       return this.unit === "%" ? 100 : 1; // shares are sent as shares and read as percent
@@ -312,7 +309,7 @@ export default {
 };
 
 function isDark() {
-  return document.body.classList.contains("body--dark");
+  return document.documentElement.dataset.theme === "dark";
 }
 
 /** Three figures that count, never an exponent where a person can read the number. */
