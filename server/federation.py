@@ -21,6 +21,7 @@ from server.pack_delivery import OfferedPack, deliver
 from server.phase_times import PhaseTimes, busy_s
 from server.run_record import RunRecord
 from server.strategy import FederatedDistillation, student_version
+from server.tensorboard_events import scalars
 
 if TYPE_CHECKING:
     from flwr.app import Message
@@ -56,10 +57,12 @@ def run_federation(grid: Grid, plan: Plan) -> Weights:
     done, weights = _checkpoint(record) or (0, initial_weights(plan, pack))
     if done and _lacks_evaluation(record, plan, done):  # stopped between a checkpoint and its evaluation
         _evaluate_round(grid, strategy, done, weights, fidelity)
-    for server_round in range(done + 1, plan.rounds.rounds + 1):
-        weights = _train_round(grid, strategy, server_round, weights)
-        if plan.rounds.evaluates(server_round):
-            _evaluate_round(grid, strategy, server_round, weights, fidelity)
+    with scalars(record) as events:
+        for server_round in range(done + 1, plan.rounds.rounds + 1):
+            weights = _train_round(grid, strategy, server_round, weights)
+            if plan.rounds.evaluates(server_round):
+                _evaluate_round(grid, strategy, server_round, weights, fidelity)
+            events.update()
     record.append("stop", outcome="completed", round=plan.rounds.rounds)
     return weights
 
