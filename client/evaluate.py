@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scipy.special import softmax
+
 from client.node import NodeSpec, load_shard
 from client.train import node_rng, student_of
 from distillation.distil import predict
+from distillation.hold_scores import HoldScore, hold_score
 from distillation.personalise import fit_to_device, personalise
 from distillation.prepare import calibration_spec
 from distillation.scores import confusion_matrix
@@ -18,6 +21,7 @@ from distillation.weights import save_weights
 from protocols.records import Evaluation, Task
 
 if TYPE_CHECKING:
+    from distillation.recording import FloatArray
     from distillation.window_models import WindowModel
     from distillation.windows import WindowSet
 
@@ -60,8 +64,18 @@ def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
         )
         if spec.keep:
             _keep(students["personalised"], node, student_facts(signal, shard.own))
-    confusion = {name: _confusion(student, test) for name, student in students.items()}
-    return Evaluation(node.subject, task.round, len(test), confusion)
+    logits = {name: predict(student, test.windows) for name, student in students.items()}
+    return Evaluation(
+        node.subject,
+        task.round,
+        len(test),
+        confusion={name: _confusion(said, test) for name, said in logits.items()},
+        metrics={
+            f"{name}/{figure}": value
+            for name, said in logits.items()
+            for figure, value in _holds(said, test, shard.rest, signal).figures().items()
+        },
+    )
 
 
 def _keep(student: WindowModel, node: NodeSpec, facts: dict[str, object]) -> None:
@@ -71,7 +85,18 @@ def _keep(student: WindowModel, node: NodeSpec, facts: dict[str, object]) -> Non
     save_weights(student, store / "student.safetensors", facts | {"subject": node.subject})
 
 
-def _confusion(student: WindowModel, test: WindowSet) -> list[list[int]]:
-    predicted = predict(student, test.windows).argmax(axis=1)
-    counts: list[list[int]] = confusion_matrix(test.labels, predicted, len(test.label_names)).tolist()
-    return counts
+def _confusion(logits: FloatArray, test: WindowSet) -> list[list[int]]:
+    counts = confusion_matrix(test.labels, logits.argmax(axis=1), len(test.label_names))
+    rows: list[list[int]] = counts.tolist()
+    return rows
+
+
+def _holds(logits: FloatArray, test: WindowSet, rest: int | None, signal: SignalSpec) -> HoldScore:
+    return hold_score(
+        softmax(logits, axis=1),
+        test.labels,
+        test.trial,
+        rest=rest,
+        window_s=signal.window_ms / 1000,
+        stride_s=signal.stride_ms / 1000,
+    )

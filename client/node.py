@@ -21,9 +21,13 @@ from protocols.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from flwr.app import Context
 
+    from distillation.datasets import Dataset
     from distillation.recording import Recording
     from distillation.spec import SignalSpec
     from distillation.windows import Trials, WindowSet
+
+
+REST = "rest"  # what a dataset that does not say which label it is usually calls it
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +118,14 @@ class Shard:
         calibration: trials that the personal student may learn from, or None.
         test: windows that are only classified, or None.
         own: the levels that scaled them; a live stream needs them too.
+        rest: which of the task's gestures is resting; None: none of them.
     """
 
     train: Trials | None
     calibration: Trials | None
     test: WindowSet | None
     own: OwnSignal
+    rest: int | None
 
     def need_calibration(self) -> Trials:
         """The calibration trials; DataError if the node has none."""
@@ -144,7 +150,8 @@ def load_shard(node: NodeSpec, signal: SignalSpec) -> Shard:
     Raises:
         DataError: recordings that the node promises are not there, or do not fit the task.
     """
-    recordings = open_dataset(Path(node.dataset)).recordings(node.subject)
+    dataset = open_dataset(Path(node.dataset))
+    recordings = dataset.recordings(node.subject)
     train = _chosen(node, "train", recordings, signal)
     calibration = _chosen(node, "calibration", recordings, signal)
     test = _chosen(node, "test", recordings, signal)
@@ -159,6 +166,7 @@ def load_shard(node: NodeSpec, signal: SignalSpec) -> Shard:
         calibration=None if calibration is None else calibration.scaled(own.scale),
         test=None if test is None else test.scaled(own.scale).window_set(window_spec(signal)),
         own=own,
+        rest=_rest(dataset, signal),
     )
 
 
@@ -172,6 +180,12 @@ def _chosen(
     if not chosen:
         raise DataError(f"{node.subject}: found no {what} recordings for {selection} in {node.dataset}")
     return prepare(chosen, signal)
+
+
+def _rest(dataset: Dataset, signal: SignalSpec) -> int | None:
+    """The output that says "rest": as the dataset names it, else by that name."""
+    name = REST if dataset.rest_label is None else dataset.label_names[dataset.rest_label]
+    return signal.gestures.index(name) if name in signal.gestures else None
 
 
 def _to_json(selection: Selection | None) -> dict[str, Any] | None:
