@@ -14,7 +14,8 @@ from server.history.curves import (
     traffic,
 )
 from server.history.outcome import outcome
-from server.history.people import Note, Participant, events_of_note, participation
+from server.history.part import Note
+from server.history.people import Participant, events_of_note, participation
 from server.history.tested import PersonRow, TeacherGain, confusion, final_people, teacher_gain
 
 __all__ = [

@@ -2,52 +2,164 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
-from server.history.run_facts import RunFacts
+from server.history.facts_line import FactsLine
+from server.history.intake import Intake
+from server.history.ledger import Room
+from server.history.line_reader import MAX_LINE_BYTES, LineReader
+from server.history.part import Part
+from server.history.run_facts import FactsFile
+from server.history.small_file import parse
+from server.history.untrusted import clean, describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from server.history.part import Part
+    from server.history.run_facts import RunFacts
 
 METHODS = ("federated", "federated_distilled")
+MAX_PARTS = 1000
+MAX_PROBLEMS = 20
 
 
 class History:
     """What a run's folder says, in memory that does not grow with the length of its lines.
 
+    One thread at a time follows; others may read meanwhile. Nothing that the files hold raises: what cannot be read
+    is among the problems, by name, and the rest counts.
+
     Attributes:
+        folder: of the run.
         version: grows whenever something new was taken.
-        epoch: grows when earlier rows changed: a file replaced, a round repeated after a resume.
+        epoch: grows when earlier figures changed: a file replaced, a round repeated after a resume, or a round that
+            several parts share (seeds, folds) reached by another of them.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.facts = RunFacts(folder.name)
-        self.version = 0
-        self.epoch = 0
-        self._parts: dict[str, Part] = {}
+        self.version, self.epoch = 0, 0
+        self._lock = threading.Lock()
+        self._facts = FactsFile(folder)
+        self._reader = LineReader(folder / "rounds.jsonl")
+        self._file_problem = ""
+        self._start_over()
 
-    def follow(self, max_bytes: int = 8 << 20) -> bool:
-        """Take what is new, at most this much; True while more waits. Never raises for what a file holds."""
-        return False
+    def _start_over(self) -> None:
+        self._parts: dict[str, Part] = {}
+        self._room, self._intake, self._reached = Room(), Intake(), _Reached()
+        self._problems: list[str] = []
+        self._num_problems = 0
+
+    @property
+    def facts(self) -> RunFacts:
+        """What `run.json` says."""
+        return self._facts.latest
 
     @property
     def parts(self) -> Mapping[str, Part]:
         """By name, in order of appearance."""
-        return self._parts
+        return dict(self._parts)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What could not be read, by name: at most 20, and how many more."""
-        return ()
+        found = [p for p in (self.facts.problem, self._file_problem) if p] + list(self._problems)
+        more = max(self._num_problems - len(self._problems), 0) + max(len(found) - MAX_PROBLEMS, 0)
+        return (*found[:MAX_PROBLEMS], *((f"and {more:,} more",) if more else ()))
 
     def methods(self) -> tuple[str, ...]:
         """The federated methods that the record has so far, without teacher first."""
-        return tuple(m for m in METHODS if self.of(m))
+        found = dict.fromkeys(part.method for part in self.parts.values())
+        return tuple(m for m in METHODS if m in found) + tuple(m for m in found if m not in METHODS)
 
     def of(self, method: str) -> tuple[Part, ...]:
         """All seeds and folds of a method."""
-        return tuple(part for part in self._parts.values() if part.method == method)
+        return tuple(part for part in self.parts.values() if part.method == method)
+
+    def follow(self, max_bytes: int = 8 << 20) -> bool:
+        """Take what is new, about this much at most; True while more waits."""
+        with self._lock:
+            if self._facts.refresh():
+                self.version += 1
+            more = True
+            while more and max_bytes > 0:
+                num_bytes, more = self._take_some(max_bytes)
+                max_bytes -= num_bytes
+            return more
+
+    def _take_some(self, max_bytes: int) -> tuple[int, bool]:
+        found = self._reader.read(min(max_bytes, MAX_LINE_BYTES))
+        if found.restarted:
+            self._start_over()
+            self.epoch += 1
+        news = bool(found.lines or found.too_long or found.restarted or found.problem != self._file_problem)
+        self._file_problem = found.problem
+        for number in found.too_long:
+            self._problem(number, f"longer than {MAX_LINE_BYTES / 1e6:.1f} MB: skipped")
+        for number, line in found.lines:
+            self._take(number, line)
+        if self._intake.rewritten:
+            self.epoch += 1
+            self._intake.rewritten = False
+        self.version += news
+        return found.num_bytes, found.more
+
+    def _take(self, number: int, text: bytes) -> None:
+        try:
+            facts = parse(text)
+        except ValueError:
+            self._problem(number, "not readable: it is no JSON")
+            return
+        if type(facts) is not dict:
+            self._problem(number, f"found {describe(facts)}, expected a JSON object")
+            return
+        part = self._part(facts)
+        if part is None:
+            self._problem(number, f"more than {MAX_PARTS:,} parts: this line is not shown")
+            return
+        line = FactsLine(facts)
+        self._intake.take(part, line)
+        if self._reached.earlier(part, facts):
+            self.epoch += 1
+        for odd in line.odd:
+            self._problem(number, odd)
+
+    def _part(self, facts: dict[str, Any]) -> Part | None:
+        name = facts.get("part", "")
+        part = self._parts.get(name) if type(name) is str else None
+        if part is None:
+            name = clean(name) if type(name) is str else describe(name)
+            part = self._parts.get(name)
+        if part is None and len(self._parts) < MAX_PARTS:
+            part = self._parts[name] = Part.named(name, self._room)
+        return part
+
+    def _problem(self, number: int, text: str) -> None:
+        self._num_problems += 1
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(f"rounds.jsonl, line {number:,}: {text}")
+
+
+class _Reached:
+    """How far the parts of each method are: figures by round are means over all that reached it."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[int, str]] = {}  # method: latest round of any part, and the part
+        self._second: dict[str, int] = {}  # latest round of the others
+
+    def earlier(self, part: Part, facts: dict[str, Any]) -> bool:
+        """Whether this line ends a round that another part of the method has ended before."""
+        if facts.get("event") not in ("round", "evaluated"):
+            return False
+        server_round = part.last_round_taken
+        first, who = self._first.get(part.method, (0, part.name))
+        others = self._second.get(part.method, 0) if who == part.name else first
+        if server_round > first or who == part.name:
+            self._second[part.method] = others
+            self._first[part.method] = max(server_round, first), part.name
+        else:
+            self._second[part.method] = max(self._second.get(part.method, 0), server_round)
+        return server_round <= others

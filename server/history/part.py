@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from server.history.ledger import EVALUATIONS, UPDATES, Ledger
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from server.history.ledger import Room
+
+MAX_NOTES = 500
+ANSWERED, DROPPED, REJECTED = 1, 2, 3  # states of an update
+SPLITS = {"validation": 0, "test": 1}
+STUDENTS = {"shared": 0, "personalised": 1}
+_NAME = re.compile(r"(?:seed(\d{1,9})/)?(?:fold(\d{1,9})/)?(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +84,54 @@ class Fault:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth a line: `kind` is "dropped", "rejected", "fault" or "resumed"."""
+
+    time_s: float
+    round: int
+    subject: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What an evaluation took: bytes, seconds (nan if unknown), and the means that the server saw."""
+
+    bytes_up: int
+    bytes_down: int
+    seconds: float
+    metrics: dict[str, float]
+
+
 @dataclass(eq=False)
 class Part:
     """One federation of a run: a seed, a fold and a method.
 
+    One thread takes lines in while others read: what is read here is copied whole, or only grows.
+
     Attributes:
         planned: rounds that it is to have; 0 if unknown.
         with_teacher: whether its clients learn from a knowledge pack too.
-        rows: by round, ascending.
-        fidelity: (round, agreement, kl) of the shared student against the cached outputs, ascending.
+        gestures: names of the classes; empty in an older record.
+        completed: its last line says so.
         asked_now: (round, subjects, time_s) of the round that is going on; None between rounds.
+        updates, evaluations: tables of `ledger.UPDATES` and `ledger.EVALUATIONS`; a later row of a round, person (split
+            and student) counts instead of an earlier one. Persons are numbers of `room.names`.
+        asked: (n,) persons asked by round, with the time; rounds of older records are not in it.
+        reasons, versions: by person: why the last update was refused or did not come; the last student version.
+        evaluated: by round; an evaluation counts from here on.
+        matrices: (K, K) latest counts by (person, split, student).
+        time_s: of the latest line. last_round_taken: that the latest line about a round named.
     """
 
     name: str
-    seed: int | None
-    fold: int | None
-    method: str
-    with_teacher: bool
+    room: Room
+    seed: int | None = None
+    fold: int | None = None
+    method: str = ""
+    with_teacher: bool = False
     planned: int = 0
     student: str = ""
     parameters: int | None = None
@@ -91,9 +139,80 @@ class Part:
     clients: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     tested: tuple[str, ...] = ()
-    rows: list[RoundRow] = field(default_factory=list)
     completed: bool = False
-    faults: list[Fault] = field(default_factory=list)
     pack: PackFacts | None = None
-    fidelity: list[tuple[int, float, float]] = field(default_factory=list)
     asked_now: tuple[int, tuple[str, ...], float] | None = None
+    time_s: float = 0.0
+    last_round_taken: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    notes: deque[Note] = field(default_factory=lambda: deque(maxlen=MAX_NOTES))
+    updates: Ledger = field(default_factory=lambda: Ledger(UPDATES))
+    evaluations: Ledger = field(default_factory=lambda: Ledger(EVALUATIONS))
+    asked: dict[int, tuple[NDArray[np.int32], float]] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+    versions: dict[int, str] = field(default_factory=dict)
+    evaluated: dict[int, Evaluated] = field(default_factory=dict)
+    matrices: dict[tuple[int, int, int], NDArray[np.int64]] = field(default_factory=dict)
+    row_of: dict[int, RoundRow] = field(default_factory=dict)
+    fidelity_of: dict[int, tuple[float, float]] = field(default_factory=dict)
+    _ever: set[tuple[str, int]] = field(default_factory=set)  # phases and rounds that have lines
+    _this_attempt: set[tuple[str, int]] = field(default_factory=set)  # those since the last start
+
+    @classmethod
+    def named(cls, name: str, room: Room) -> Part:
+        """An empty part; seed, fold and method are read from a name such as `seed0/fold1/federated`."""
+        found = _NAME.fullmatch(name)
+        seed, fold, method = found.groups() if found else (None, None, name)
+        return cls(
+            name,
+            room,
+            seed=None if seed is None else int(seed),
+            fold=None if fold is None else int(fold),
+            method=method or "federated",
+            with_teacher=method == "federated_distilled",
+        )
+
+    @property
+    def rows(self) -> list[RoundRow]:
+        """The finished rounds, ascending."""
+        rows = dict(self.row_of)
+        return [rows[number] for number in sorted(rows)]
+
+    @property
+    def fidelity(self) -> list[tuple[int, float, float]]:
+        """(round, agreement, kl) of the shared student against the teacher's cached outputs, ascending."""
+        return [(number, *found) for number, found in sorted(dict(self.fidelity_of).items())]
+
+    @property
+    def last_round(self) -> int:
+        """The latest finished round; 0 before the first."""
+        return max(dict(self.row_of), default=0)
+
+    def restart(self) -> None:
+        """The federation was started (again): rounds that come now are not those that came before."""
+        self._this_attempt.clear()
+        self.completed, self.asked_now = False, None
+
+    def repeats(self, phase: str, server_round: int) -> bool:
+        """Whether a round's phase ("train" or "evaluate") is done once more; what it left before is forgotten."""
+        key = phase, server_round
+        if key in self._this_attempt:
+            return False
+        self._this_attempt.add(key)
+        if key not in self._ever:
+            self._ever.add(key)
+            return False
+        if phase == "train":
+            self.updates.forget(server_round)
+            self.row_of.pop(server_round, None)
+            self.asked.pop(server_round, None)
+        else:
+            self.evaluations.forget(server_round)
+            self.evaluated.pop(server_round, None)
+        return True
+
+    def states_of(self, server_round: int) -> list[int]:
+        """The state of each client that a round has heard of."""
+        rows = self.updates.rows()
+        rows = rows[rows["round"] == server_round]
+        return list(dict(zip(rows["person"].tolist(), rows["state"].tolist(), strict=True)).values())

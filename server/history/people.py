@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from server.history.part import Part
+    from server.history.part import Note, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,6 @@ class Participant:
     seconds: float | None
     seen_s: float | None
     student_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something worth a line: `kind` is "dropped", "rejected", "fault" or "resumed"."""
-
-    time_s: float
-    round: int
-    subject: str
-    kind: str
-    text: str
 
 
 def participation(parts: Sequence[Part]) -> list[Participant]:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from server.history.small_file import read_object, stamp
+from server.history.untrusted import clean, count, describe, mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+MAX_SETTINGS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +46,99 @@ class RunFacts:
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+
+
+class FactsFile:
+    """A run's `run.json`, read again when it changed.
+
+    Attributes:
+        latest: what it said.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamp: tuple[int, ...] = ()
+        self.latest = RunFacts(shown_name(folder))
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Whether it says something else than before."""
+        now = stamp(self._folder / "run.json")
+        if now == self._stamp:
+            return False
+        self._stamp = now
+        before, self.latest = self.latest, read_facts(self._folder)
+        return self.latest != before
+
+
+def shown_name(folder: Path) -> str:
+    """A folder's name as text, whatever bytes it is made of."""
+    return folder.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def read_facts(folder: Path) -> RunFacts:
+    """What is known of a run before its first round."""
+    said, problem = read_object(folder / "run.json")
+    if not said:
+        return RunFacts(shown_name(folder), problem=problem)
+    experiment, odd = said.get("experiment"), ""
+    if type(experiment) is not dict:
+        odd = f"run.json: experiment is {describe(experiment)}, expected an object"
+    settings = dict(_flat(mapping(experiment)))
+    data = mapping(mapping(experiment).get("data"))
+    return RunFacts(
+        name=shown_name(folder),
+        experiment=_text(mapping(experiment).get("name")),
+        dataset=_text(data.get("dataset")) or ("synthetic" if data.get("synthetic") else ""),
+        student=_text(mapping(experiment).get("student")),
+        engine=_text(said.get("engine")),
+        methods=tuple(_text(m) for m in _list(said.get("methods")) if _text(m)),
+        seeds=tuple(s for s in _list(mapping(experiment).get("seeds")) if count(s) is not None),
+        rounds=count(mapping(mapping(experiment).get("federation")).get("rounds"), high=1_000_000) or 0,
+        folds=count(mapping(mapping(experiment).get("people")).get("folds"), high=1000) or 0,
+        started_s=_time(said.get("started")),
+        commit=_text(said.get("commit")),
+        versions={clean(k, limit=60): _text(v) for k, v in list(mapping(said.get("versions")).items())[:32]},
+        settings=settings,
+        problem=odd,
+    )
+
+
+def _flat(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Nested settings as `a.b.c` and text; a list is its members, separated by commas."""
+    waiting = [("", value)]
+    left = MAX_SETTINGS
+    while waiting and left:
+        prefix, level = waiting.pop(0)
+        for key, inner in list(level.items())[:left]:
+            name = clean(f"{prefix}{key}")
+            if type(inner) is dict:
+                waiting.append((f"{name}.", inner))
+            else:
+                left -= 1
+                yield name, _setting(inner)
+
+
+def _setting(value: object) -> str:
+    if type(value) is str:
+        return clean(value)
+    if type(value) is list:
+        return clean(", ".join(_setting(v) for v in value[:50] if type(v) is not list))
+    return "none" if value is None else describe(value)
+
+
+def _text(value: object) -> str:
+    return clean(value) if type(value) is str else ""
+
+
+def _list(value: object) -> list[Any]:
+    return value[:200] if type(value) is list else []
+
+
+def _time(value: object) -> float | None:
+    """Unix time of an ISO 8601 text; UTC where it names no zone."""
+    try:
+        found = datetime.fromisoformat(value)  # type: ignore[arg-type]
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
