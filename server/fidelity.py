@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32]
 
-MOST_WINDOWS = 2000  # about a percent of agreement either way, and a fraction of a second
+MOST_WINDOWS = 1000  # within 2 or 3 percentage points; 0.1 s a round for the smallest student on one core
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -137,6 +137,7 @@ def test_training_answers_with_an_update_of_the_same_student(ask, weights):
     assert update.weights.keys() == weights.keys()
     assert not equal(update.weights, weights)
     assert 0 <= update.metrics["accuracy_on_arrival"] <= 1
+    assert update.metrics["seconds"] > 0
 
 
 def test_the_same_task_gets_the_same_update(ask, weights):
@@ -234,6 +235,23 @@ def test_without_being_asked_nobody_personalises(ask, nodes, weights):
     reply = ask(4, evaluate_task(weights, personalise=False).to_record(), MessageType.EVALUATE)
     assert set(Evaluation.from_record(reply.content).confusion) == {"shared"}
     assert not Path(nodes[4].store).exists()
+
+
+def test_a_personalised_student_that_is_only_measured_leaves_no_file(ask, nodes, weights):
+    """During the rounds: evaluated, not kept."""
+    reply = ask(4, evaluate_task(weights, keep=False).to_record(), MessageType.EVALUATE)
+    assert set(Evaluation.from_record(reply.content).confusion) == {"shared", "personalised"}
+    assert not Path(nodes[4].store).exists()
+
+
+def test_an_evaluation_tells_how_the_holds_were_met(ask, weights):
+    """Of three late trials one is rest: two holds, by both students; only numbers that exist."""
+    told = Evaluation.from_record(
+        ask(4, evaluate_task(weights).to_record(), MessageType.EVALUATE).content
+    ).metrics
+    assert told["shared/holds"] == told["personalised/holds"] == 2
+    assert np.isfinite(list(told.values())).all()
+    assert {"shared/misses", "shared/false_activations_per_min"} <= set(told)
 
 
 def test_without_labels_a_persons_student_is_the_shared_one(dataset, weights, tmp_path):

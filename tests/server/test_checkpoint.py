@@ -52,6 +52,15 @@ def test_two_are_kept(tmp_path):
     assert latest_checkpoint(tmp_path)[0] == 100
 
 
+def test_later_rounds_than_asked_for_are_left_aside(tmp_path):
+    """A round that the run record does not know is taken up from the one before; before the first, from nothing."""
+    for number in (3, 4):
+        save_checkpoint(tmp_path, number, weights(number))
+    assert latest_checkpoint(tmp_path, up_to=4)[0] == 4
+    assert latest_checkpoint(tmp_path, up_to=3)[0] == 3
+    assert latest_checkpoint(tmp_path, up_to=2) is None
+
+
 def test_a_round_that_is_repeated_replaces_its_checkpoint(tmp_path):
     """After a crash the same round is saved again."""
     save_checkpoint(tmp_path, 1, weights(1))

@@ -1,5 +1,7 @@
 """Whole federations, seeded, judged by their run record."""
 
+import json
+
 import pytest
 from small_federation import (
     FEW_STEPS,
@@ -19,6 +21,7 @@ from client.app import app
 from protocols.errors import AggregationError, ConfigError
 from protocols.records import Task
 from server.federation import run_federation
+from server.strategy import student_version
 from simulations.engine import InProcessGrid, run_in_process
 
 KEYS = {
@@ -121,6 +124,66 @@ def test_only_the_last_round_personalises(uninterrupted):
         assert set(event["accuracy"]) == ({"shared", "personalised"} if event["round"] == 3 else {"shared"})
 
 
+def test_validation_people_personalise_every_so_many_rounds(uninterrupted, tmp_path, dataset, pack):
+    """Every second of three, and after the last; it is a look at them, and changes no shared weight."""
+    weights, record = run(tmp_path, dataset, pack=pack, personalise_every=2)
+    students = {(e["round"], e["subject"]): set(e["accuracy"]) for e in record if e["event"] == "evaluation"}
+    both = {"shared", "personalised"}
+    assert students == {(1, "s3"): {"shared"}, (2, "s3"): both, (3, "s3"): both, (3, "s4"): both}
+    assert equal(weights, uninterrupted[1])
+
+
+def test_a_student_that_is_only_looked_at_is_not_kept(tmp_path, dataset):
+    """Stopped after round 2, the validation person has no student of their own; at the end they have one."""
+    kept = tmp_path / "stores" / "s3" / "student.safetensors"
+    with pytest.raises(StoppedError):
+        run(tmp_path, dataset, personalise_every=2, grid=stopping("train", 2))
+    assert "personalised" in events(tmp_path, "evaluation")[-1]["accuracy"]
+    assert not kept.exists()
+    run(tmp_path, dataset, personalise_every=2)
+    assert kept.exists()
+
+
+def test_a_round_is_on_record_with_what_its_seconds_were_spent_on(uninterrupted):
+    """The parts are within the whole, and the nodes' own training is a part of it."""
+    folder, _ = uninterrupted
+    for line in events(folder, "round"):
+        assert set(line["spent"]) == {"sending", "training", "aggregation", "checkpoint"}
+        assert all(seconds >= 0 for seconds in line["spent"].values())
+        assert sum(line["spent"].values()) <= line["seconds"] + 0.003  # each rounded to milliseconds
+        trained = [e["seconds"] for e in events(folder, "client") if e["round"] == line["round"]]
+        assert all(seconds > 0 for seconds in trained)
+        assert sum(trained) == pytest.approx(line["spent"]["training"], abs=0.05)  # one after the other here
+
+
+def test_the_shared_student_has_a_version_that_changes_with_it(uninterrupted):
+    """What clients learned from in a round is what the round before left."""
+    folder, weights = uninterrupted
+    after = [e["student_version"] for e in events(folder, "round")]
+    assert len(set(after)) == 3
+    assert after[-1] == student_version(weights)
+    for event in events(folder, "client"):
+        if event["round"] > 1:
+            assert event["student_version"] == after[event["round"] - 2]
+
+
+def test_who_is_asked_is_on_record_before_the_answers(uninterrupted):
+    """By name, so that a page can show a round that is going on."""
+    folder, _ = uninterrupted
+    assert [(e["round"], e["clients"]) for e in events(folder, "asked")] == [
+        (r, list(TRAINED)) for r in (1, 2, 3)
+    ]
+
+
+def test_evaluations_say_how_holds_were_met(uninterrupted):
+    """Two gestures beside rest, one trial each: figures of every student that was evaluated."""
+    for event in events(uninterrupted[0], "evaluation"):
+        for student in event["accuracy"]:
+            assert event["metrics"][f"{student}/holds"] == 2
+            assert 0 <= event["metrics"][f"{student}/misses"] <= 2
+            assert event["metrics"][f"{student}/false_activations"] >= 0
+
+
 def test_clients_learn_from_the_pack_in_its_share_of_the_rounds(uninterrupted):
     """`pack_until` 0.5 of 3 rounds: a soft loss in rounds 1 and 2, none in round 3."""
     for event in events(uninterrupted[0], "client"):
@@ -192,6 +255,46 @@ def test_a_damaged_newest_checkpoint_costs_one_round(uninterrupted, tmp_path, da
     again, _ = run(tmp_path, dataset, pack=pack)
     assert equal(again, uninterrupted[1])
     assert [e["round"] for e in events(tmp_path, "round")] == [1, 2, 2, 3]
+
+
+def test_a_round_whose_line_was_lost_is_trained_again(uninterrupted, tmp_path, dataset, pack):
+    """Killed between the checkpoint and its line: the numbers of a round that is not on record cannot be reported."""
+    with pytest.raises(StoppedError):
+        run(tmp_path, dataset, pack=pack, grid=stopping("train", 2))
+    path = tmp_path / "run" / "rounds.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    (second,) = [n for n, line in enumerate(lines) if '"event": "round"' in line and '"round": 2,' in line]
+    path.write_text("".join(lines[:second]))
+    again, _ = run(tmp_path, dataset, pack=pack)
+    assert equal(again, uninterrupted[1])
+    assert [e["round"] for e in events(tmp_path, "round")] == [1, 2, 3]
+
+
+def test_a_record_of_before_is_taken_up(uninterrupted, tmp_path, dataset, pack):
+    """Lines without the keys that came later; the end is the same."""
+    with pytest.raises(StoppedError):
+        run(tmp_path, dataset, pack=pack, grid=stopping("train", 2))
+    path = tmp_path / "run" / "rounds.jsonl"
+    later = {
+        "spent",
+        "student_version",
+        "answered",
+        "metrics",
+        "parameters",
+        "gestures",
+        "validation",
+        "seconds",
+    }
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    old = [
+        {key: value for key, value in line.items() if key not in later}
+        for line in lines
+        if line["event"] not in ("asked", "fidelity")
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in old))
+    again, _ = run(tmp_path, dataset, pack=pack)
+    assert equal(again, uninterrupted[1])
+    assert [e["round"] for e in events(tmp_path, "round")] == [1, 2, 3]
 
 
 def test_evaluations_come_every_so_many_rounds_and_at_the_end(tmp_path, dataset):

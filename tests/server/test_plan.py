@@ -71,6 +71,7 @@ def test_a_missing_plan_is_named(tmp_path):
         {"clients_per_round": 2, "min_replies": 3},
         {"deadline_s": 0},
         {"evaluate_every": 0},
+        {"personalise_every": -1},
         {"final_lr": 0},
         {"final_lr": 1.1},
         {"pack_until": -0.1},
@@ -114,3 +115,20 @@ def test_nothing_but_rate_and_pack_weight_changes_over_the_rounds():
 def test_a_pack_until_zero_is_for_the_warm_start_alone():
     """No division by zero, and no pack in any round."""
     assert RoundsSpec(pack_until=0.0).local(1, with_pack=True).soft_weight == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "evaluated", "personalised"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6, 7], [7]),
+        ({"evaluate_every": 3}, [3, 6, 7], [7]),
+        ({"evaluate_every": 3, "personalise_every": 3}, [3, 6, 7], [3, 6, 7]),
+        ({"evaluate_every": 4, "personalise_every": 3}, [3, 4, 6, 7], [3, 6, 7]),
+        ({"evaluate_every": 9, "personalise_every": 9}, [7], [7]),
+    ],
+)
+def test_who_is_asked_after_which_round(settings, evaluated, personalised):
+    """Always after the last; a round that personalises is evaluated, whatever else."""
+    spec, rounds = RoundsSpec(rounds=7, **settings), range(1, 8)
+    assert [r for r in rounds if spec.evaluates(r)] == evaluated
+    assert [r for r in rounds if spec.personalises(r)] == personalised

@@ -1,5 +1,7 @@
 """Sampling, and what a round does with replies that are late, wrong or foreign."""
 
+import functools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -198,6 +200,39 @@ def test_metrics_that_are_not_numbers_stay_out_of_record_and_mean(tmp_path, data
     assert line["metrics"]["hard_loss"] == pytest.approx(np.mean(others))
 
 
+@pytest.mark.parametrize("value", [1e308, float("inf"), -1e300])
+def test_metrics_that_no_training_has_cannot_break_the_record(tmp_path, dataset, value):
+    """Giants, figures that nobody asked for, times that cannot be: all left out, and every line is strict JSON."""
+    change = {"hard_loss": value, "seconds": value, "<script>": 1.0, "x" * 10_000: 1.0}
+    run(tmp_path, dataset, rounds=1, client=answering("s1", altered(lambda u: replace(u, metrics=change))))
+    strict = functools.partial(json.loads, parse_constant=pytest.fail)
+    lines = [strict(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
+    (spoiled,) = [e for e in lines if e["event"] == "client" and e["subject"] == "s1"]
+    assert spoiled["metrics"] == {}
+    assert "seconds" not in spoiled
+    (line,) = [e for e in lines if e["event"] == "round"]
+    assert set(line["metrics"]) == {"accuracy_on_arrival", "hard_loss"}
+    assert line["spent"]["training"] >= 0
+
+
+def test_seconds_are_the_machines_and_in_no_mean(tmp_path, dataset):
+    """On record beside the metrics, not among them: nothing that is compared or averaged knows them."""
+    run(tmp_path, dataset, rounds=1)
+    (line,) = events(tmp_path, "round")
+    assert "seconds" not in line["metrics"]
+    for client in events(tmp_path, "client"):
+        assert client["seconds"] > 0
+        assert "seconds" not in client["metrics"]
+
+
+def test_a_clients_long_words_are_cut(tmp_path, dataset):
+    """A megabyte of reason is a sentence on record."""
+    run(tmp_path, dataset, rounds=1, client=answering("s1", raising(OSError("no " * 400_000))))
+    (dropped,) = [e["dropped"] for e in events(tmp_path, "client") if "dropped" in e]
+    assert dropped.startswith("OSError: no no")
+    assert len(dropped) < 600
+
+
 class Late(InProcessGrid):
     """Loses the replies of the first two nodes to training tasks: they came after the deadline."""
 
@@ -250,6 +285,28 @@ def test_a_bad_evaluation_is_recorded_and_the_others_count(tmp_path, dataset, fa
     assert (rejected["subject"], rejected["round"]) == ("s3", 1)
     assert reason in rejected["rejected"]
     assert [e["subject"] for e in events(tmp_path, "evaluation")] == ["s4"]
+
+
+def test_figures_of_an_evaluation_that_cannot_be_are_left_out(tmp_path, dataset):
+    """NaN, infinity, less than nothing, and names that nobody asked for; what is left is on record."""
+    counts = {"shared": [[7, 0, 0], [0, 7, 0], [0, 0, 7]]} | {
+        "personalised": [[7, 0, 0], [0, 7, 0], [0, 0, 7]]
+    }
+    told = {
+        "shared/cler": float("nan"),
+        "shared/misses": -1.0,
+        "shared/holds": 2.0,
+        "personalised/false_activations_per_min": float("inf"),
+        "personalised/cler": 0.25,
+        "<b>": 1.0,
+    }
+
+    def answer(message, _context):
+        return Message(Evaluation("s4", 1, 21, counts, told).to_record(), reply_to=message)
+
+    run(tmp_path, dataset, rounds=1, client=answering("s4", answer, message_type="evaluate"))
+    (tested,) = [e for e in events(tmp_path, "evaluation") if e["subject"] == "s4"]
+    assert tested["metrics"] == {"shared/holds": 2.0, "personalised/cler": 0.25}
 
 
 @pytest.mark.parametrize(
