@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from server.dashboard.layout import shown
 from server.dashboard.state import run_path
 from server.history.methods import METHODS
+from server.history.untrusted import clean, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from server.history.summary import RunSummary
+
+
+# The colour of each state; see `chip` in style.css.
+STATE_MOODS = {
+    "running": "calm",
+    "completed": "good",
+    "stopped": "warn",
+    "failed": "bad",
+    "unreadable": "bad",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +84,29 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         they differ from the value; `row`, whose accuracy it is; `methods`, each by itself, to pick by.
     """
     headline, accuracy = run.headline or ("", None)
-    methods = [shown(title(method)) for method in run.methods]
+    methods = [clean(title(method)) for method in run.methods]
     values = {
         "state": run.state,
         "name": run.name,
-        "started": finite(run.started_s),
+        "started": number(run.started_s),
         "experiment": run.experiment,
         "data": run.dataset,
         "student": run.student,
         "methods": ", ".join(methods),
         "seeds": ", ".join(map(str, run.seeds)),
-        "rounds": finite(run.rounds_done),
-        "accuracy": finite(accuracy),
-        "worst": finite(run.worst),
-        "up": finite(run.bytes_up),
-        "down": finite(run.bytes_down),
-        "seconds": finite(run.seconds),
+        "rounds": number(run.rounds_done),
+        "accuracy": number(accuracy),
+        "worst": number(run.worst),
+        "up": number(run.bytes_up),
+        "down": number(run.bytes_down),
+        "seconds": number(run.seconds),
         "outcome": run.outcome or run.problem,
     }
-    values = {key: shown(value) if isinstance(value, str) else value for key, value in values.items()}
+    values = {key: clean(value) if isinstance(value, str) else value for key, value in values.items()}
     return {
         "name": printable(run.name),
         "link": run_path(run.name),
-        "row": shown(title(headline)),
+        "row": clean(title(headline)),
         "methods": methods,
         "values": {key: None if value == "" else value for key, value in values.items()},
         "texts": _texts(run, values),
@@ -105,7 +114,7 @@ def run_row(run: RunSummary) -> dict[str, Any]:
 
 
 def _texts(run: RunSummary, values: dict[str, Any]) -> dict[str, str]:
-    planned = finite(run.rounds_planned)
+    planned = number(run.rounds_planned)
     done = values["rounds"]
     texts = {
         "rounds": None if done is None else f"{done:.0f} / {planned:.0f}" if planned else f"{done:.0f}",
@@ -121,17 +130,6 @@ def _texts(run: RunSummary, values: dict[str, Any]) -> dict[str, str]:
 def title(row: str) -> str:
     """What people call a row of the results, such as "federated + pack"; a row nobody knows by its own name."""
     return METHODS[row].title if row in METHODS else row
-
-
-def finite(value: object) -> float | None:
-    """A number that can be shown and sorted, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer of 400 digits
-        return None
-    return number if math.isfinite(number) else None
 
 
 def percent(share: float | None) -> str | None:
@@ -188,7 +186,7 @@ def _csv_fields() -> list[str]:
 
 def _csv_values(run: RunSummary, row: dict[str, Any]) -> list[Any]:
     values = row["values"] | {"started": _utc(row["values"]["started"])}
-    return [values[column.name] for column in COLUMNS if column.name != "name"] + [finite(run.rounds_planned)]
+    return [values[column.name] for column in COLUMNS if column.name != "name"] + [number(run.rounds_planned)]
 
 
 def _utc(time_s: float | None) -> str | None:
