@@ -59,6 +59,7 @@ def by_person(parts: Sequence[Points], names: Sequence[str]) -> ByPerson:
     """One table of several parts' points; within a part the latest point of a person and round counts.
 
     Args:
+        parts: the points of each.
         names: by person.
     """
     known = [(r[ok], p[ok], v[ok]) for r, p, v in parts if (ok := np.isfinite(v)).any()]
@@ -73,9 +74,10 @@ def by_person(parts: Sequence[Points], names: Sequence[str]) -> ByPerson:
         there = np.isfinite(one)
         total[there] += one[there]
         seen += there
-    order = sorted(range(len(people)), key=lambda i: names[people[i]])
+    subjects = [names[i] for i in people.tolist()]
+    order = sorted(range(len(people)), key=subjects.__getitem__)
     values = np.divide(total, seen, out=np.full(total.shape, np.nan), where=seen > 0)[:, order]
-    return ByPerson(tuple(names[people[i]] for i in order), rounds, values)
+    return ByPerson(tuple(subjects[i] for i in order), rounds, values)
 
 
 def over_people(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:

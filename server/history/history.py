@@ -6,12 +6,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from server.history.facts_line import FactsLine
-from server.history.intake import Intake
+from server.history.intake import take
 from server.history.ledger import Room
 from server.history.line_reader import MAX_LINE_BYTES, LineReader
 from server.history.part import Part
-from server.history.run_facts import FactsFile
-from server.history.small_file import parse
+from server.history.run_facts import facts_of
+from server.history.small_file import SmallFile, parse
 from server.history.untrusted import clean, describe
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class History:
     is among the problems, by name, and the rest counts.
 
     Attributes:
-        folder: of the run.
+        folder: of the run. facts: what its `run.json` says.
         version: grows whenever something new was taken.
         epoch: grows when earlier figures changed: a file replaced, a round repeated after a resume, or a round that
             several parts share (seeds, folds) reached by another of them.
@@ -42,21 +42,23 @@ class History:
         self.folder = folder
         self.version, self.epoch = 0, 0
         self._lock = threading.Lock()
-        self._facts = FactsFile(folder)
+        self._run_file, self._result_file = SmallFile(folder / "run.json"), SmallFile(folder / "result.json")
+        self.facts = facts_of(folder, {})
+        self._refresh()
         self._reader = LineReader(folder / "rounds.jsonl")
         self._file_problem = ""
         self._start_over()
 
     def _start_over(self) -> None:
         self._parts: dict[str, Part] = {}
-        self._room, self._intake, self._reached = Room(), Intake(), _Reached()
+        self._room, self._reached = Room(), _Reached()
         self._problems: list[str] = []
         self._num_problems = 0
 
     @property
-    def facts(self) -> RunFacts:
-        """What `run.json` says."""
-        return self._facts.latest
+    def result(self) -> Mapping[str, Any]:
+        """What `result.json` says, unchecked; empty before the run has ended."""
+        return self._result_file.content
 
     @property
     def parts(self) -> Mapping[str, Part]:
@@ -66,7 +68,8 @@ class History:
     @property
     def problems(self) -> tuple[str, ...]:
         """What could not be read, by name: at most 20, and how many more."""
-        found = [p for p in (self.facts.problem, self._file_problem) if p] + list(self._problems)
+        files = self.facts.problem, self._result_file.problem, self._file_problem
+        found = [p for p in files if p] + list(self._problems)
         more = max(self._num_problems - len(self._problems), 0) + max(len(found) - MAX_PROBLEMS, 0)
         return (*found[:MAX_PROBLEMS], *((f"and {more:,} more",) if more else ()))
 
@@ -82,13 +85,18 @@ class History:
     def follow(self, max_bytes: int = 8 << 20) -> bool:
         """Take what is new, about this much at most; True while more waits."""
         with self._lock:
-            if self._facts.refresh():
-                self.version += 1
+            self.version += self._refresh()
             more = True
             while more and max_bytes > 0:
                 num_bytes, more = self._take_some(max_bytes)
                 max_bytes -= num_bytes
             return more
+
+    def _refresh(self) -> bool:
+        """Whether `run.json` or `result.json` were read anew."""
+        if changed := self._run_file.refresh():
+            self.facts = facts_of(self.folder, self._run_file.content, self._run_file.problem)
+        return self._result_file.refresh() or changed
 
     def _take_some(self, max_bytes: int) -> tuple[int, bool]:
         found = self._reader.read(min(max_bytes, MAX_LINE_BYTES))
@@ -101,9 +109,6 @@ class History:
             self._problem(number, f"longer than {MAX_LINE_BYTES / 1e6:.1f} MB: skipped")
         for number, line in found.lines:
             self._take(number, line)
-        if self._intake.rewritten:
-            self.epoch += 1
-            self._intake.rewritten = False
         self.version += news
         return found.num_bytes, found.more
 
@@ -120,10 +125,9 @@ class History:
         if part is None:
             self._problem(number, f"more than {MAX_PARTS:,} parts: this line is not shown")
             return
-        line = FactsLine(facts)
-        self._intake.take(part, line)
-        if self._reached.earlier(part, facts):
-            self.epoch += 1
+        line, rewrites = FactsLine(facts), part.rewrites
+        take(part, line)
+        self.epoch += part.rewrites > rewrites or self._reached.earlier(part, facts)
         for odd in line.odd:
             self._problem(number, odd)
 

@@ -124,6 +124,7 @@ class Part:
         evaluated: by round; an evaluation counts from here on.
         matrices: (K, K) latest counts by (person, split, student).
         time_s: of the latest line. last_round_taken: that the latest line about a round named.
+        rewrites: how often a round that was known was done once more.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Part:
     asked_now: tuple[int, tuple[str, ...], float] | None = None
     time_s: float = 0.0
     last_round_taken: int = 0
+    rewrites: int = 0
     faults: list[Fault] = field(default_factory=list)
     notes: deque[Note] = field(default_factory=lambda: deque(maxlen=MAX_NOTES))
     updates: Ledger = field(default_factory=lambda: Ledger(UPDATES))
@@ -193,15 +195,18 @@ class Part:
         self._this_attempt.clear()
         self.completed, self.asked_now = False, None
 
-    def repeats(self, phase: str, server_round: int) -> bool:
-        """Whether a round's phase ("train" or "evaluate") is done once more; what it left before is forgotten."""
+    def begin(self, phase: str, server_round: int) -> None:
+        """A line of a round's phase ("train" or "evaluate") came: what an attempt before a restart left is forgotten."""
         key = phase, server_round
         if key in self._this_attempt:
-            return False
+            return
         self._this_attempt.add(key)
-        if key not in self._ever:
-            self._ever.add(key)
-            return False
+        if key in self._ever:
+            self.rewrites += 1
+            self._forget(phase, server_round)
+        self._ever.add(key)
+
+    def _forget(self, phase: str, server_round: int) -> None:
         if phase == "train":
             self.updates.forget(server_round)
             self.row_of.pop(server_round, None)
@@ -209,7 +214,6 @@ class Part:
         else:
             self.evaluations.forget(server_round)
             self.evaluated.pop(server_round, None)
-        return True
 
     def states_of(self, server_round: int) -> list[int]:
         """The state of each client that a round has heard of."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from server.history.small_file import read_object, stamp
 from server.history.untrusted import clean, count, describe, mapping
 
 if TYPE_CHECKING:
@@ -48,37 +47,13 @@ class RunFacts:
     problem: str = ""
 
 
-class FactsFile:
-    """A run's `run.json`, read again when it changed.
-
-    Attributes:
-        latest: what it said.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._stamp: tuple[int, ...] = ()
-        self.latest = RunFacts(shown_name(folder))
-        self.refresh()
-
-    def refresh(self) -> bool:
-        """Whether it says something else than before."""
-        now = stamp(self._folder / "run.json")
-        if now == self._stamp:
-            return False
-        self._stamp = now
-        before, self.latest = self.latest, read_facts(self._folder)
-        return self.latest != before
-
-
 def shown_name(folder: Path) -> str:
     """A folder's name as text, whatever bytes it is made of."""
     return folder.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def read_facts(folder: Path) -> RunFacts:
-    """What is known of a run before its first round."""
-    said, problem = read_object(folder / "run.json")
+def facts_of(folder: Path, said: dict[str, Any], problem: str = "") -> RunFacts:
+    """What is known of a run before its first round, from its `run.json`."""
     if not said:
         return RunFacts(shown_name(folder), problem=problem)
     experiment, odd = said.get("experiment"), ""

@@ -54,6 +54,29 @@ def read_object(path: Path) -> tuple[dict[str, Any], str]:
     return mapping(found), ""
 
 
+class SmallFile:
+    """A JSON object that is read again when its file changed.
+
+    Attributes:
+        content: what it says; empty where it cannot be read, and `problem` says why.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, ...] = ()
+        self.content: dict[str, Any] = {}
+        self.problem = ""
+
+    def refresh(self) -> bool:
+        """Whether it was read anew."""
+        now = stamp(self._path)
+        if now == self._stamp:
+            return False
+        self._stamp = now
+        self.content, self.problem = read_object(self._path)
+        return True
+
+
 def stamp(path: Path) -> tuple[int, ...]:
     """What changes when a file does; empty where there is none."""
     try:
