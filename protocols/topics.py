@@ -1,4 +1,4 @@
-"""MQTT topics of boards: `myofed/<board>/…`, one for each kind of frame, and three in plain text.
+"""MQTT topics of boards: `myofed/<board>/…`, one for each kind of frame, and four in plain text.
 
 | topic | payload | from | QoS, retained |
 |---|---|---|---|
@@ -8,6 +8,7 @@
 | `command` | frame | gateway | 1 |
 | `availability` | `online`, `offline` (the board's last will) | board | 1, retained |
 | `gesture` | JSON | gateway | 0 |
+| `prompted` | JSON: what the person is asked to do | gateway | 1 |
 | `live` | `online`, `offline` (the gateway's last will): whether gestures are told | gateway | 1, retained |
 """
 
@@ -21,6 +22,7 @@ from protocols.frame import Kind
 ROOT = "myofed"
 AVAILABILITY = "availability"
 GESTURE = "gesture"
+PROMPTED = "prompted"
 LIVE = "live"
 ONLINE, OFFLINE = b"online", b"offline"
 MAX_BOARD_ID_BYTES = 64

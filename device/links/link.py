@@ -103,7 +103,7 @@ async def open_link(
         VersionMismatch: a board with frames of versions that are not spoken here.
     """
     address = LinkUrl.parse(url)
-    opener = _opener(address)
+    opener = opener_of(address)
     if address.scheme in BOARDS:
         opened = opener(address, hello_timeout_s=hello_timeout_s, give_up_s=give_up_s)
     else:
@@ -112,7 +112,7 @@ async def open_link(
         yield link
 
 
-def _opener(url: LinkUrl) -> Callable[..., AbstractAsyncContextManager[Link]]:
+def opener_of(url: LinkUrl) -> Callable[..., AbstractAsyncContextManager[Link]]:
     """What opens addresses of this scheme; ConfigError where nothing does."""
     found = {point.name: point for point in entry_points(group=GROUP)}
     found |= {name: EntryPoint(name, place, GROUP) for name, place in (BOARDS | PLAYED).items()}
