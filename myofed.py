@@ -47,6 +47,7 @@ DataDir = Annotated[
 ]
 
 LEARN = {"matplotlib", "ray", "sklearn", "tensorboard", "torch"}  # of the extra `learn`
+DASHBOARD = {"fastapi", "nicegui", "prometheus_client", "starlette", "uvicorn"}  # of the extra `dashboard`
 FAILED = (
     DataError,
     MessageError,
@@ -215,34 +216,83 @@ def watch(
     *,
     run_dir: Annotated[Path, typer.Option(help="A folder of runs, or one run.")] = Path("runs"),
     boards: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="Boards of this gateway, too; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="URL", help="Your own boards, too: mqtt://HOST, serial:///dev/…; repeatable."),
     ] = None,
     status_only: Annotated[
         bool, typer.Option("--status-only", help="How boards do, never their signals.")
     ] = False,
-    student: Annotated[Path | None, typer.Option(help="Show what this student says of the signal.")] = None,
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    student: Annotated[
+        Path | None, typer.Option(help="Show what this student says of the boards' signals.")
+    ] = None,
+    recordings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FOLDER", help="Own recordings, which give the student its levels of the signal."
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; beyond this machine with a password.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
-    password_file: Annotated[Path | None, typer.Option(help="Who may look: see --set-password.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="Who opens the page needs this password; see --set-password.")
+    ] = None,
+    set_password: Annotated[
+        bool, typer.Option("--set-password", help="Ask for a new password, keep its hash, and end.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """A live page of runs and boards; it only reads, so it can be started and stopped at any time."""
+    """A live page of runs and boards in your browser; it only reads, so start and stop it at any time."""
+    from server.dashboard.access import default_file, write_password
+
+    if set_password:
+        path = password_file or default_file()
+        write_password(new_password(), path)
+        report(
+            {"password_file": str(path)},
+            lambda result: "{password_file} holds the password now".format(**result),
+            as_json=as_json,
+        )
+        return
+    if (student is not None or recordings is not None) and not boards:
+        raise ConfigError(
+            "--student and --recordings: are about boards' signals; name the boards with --boards"
+        )
     from server.dashboard.watch import WatchJob, run_watch
 
     feed = None
     if boards:
         from device.watching.feed import open_feed
 
-        feed = open_feed(boards, status_only=status_only, student=student)
-    run_watch(
-        WatchJob(
-            run_dir=run_dir,
-            host=host,
-            port=port,
-            boards=feed,
-            status_only=status_only,
-            password_file=password_file,
+        feed = open_feed(
+            boards, status_only=status_only, student=student, recordings=recordings, data_dir=data_dir
         )
+    job = WatchJob(
+        run_dir=run_dir,
+        host=host,
+        port=port,
+        boards=feed,
+        status_only=status_only,
+        password_file=password_file,
     )
+
+    def ready(address: str) -> None:
+        sys.stderr.write(f"myofed: watch at {address} (Ctrl-C ends it)\n")
+        if as_json:
+            report({"address": address}, str, as_json=True)
+            sys.stdout.flush()
+
+    run_watch(job, ready)
+
+
+def new_password() -> str:
+    """What the person at the terminal types, twice and unseen; ConfigError where there is none to ask."""
+    if not sys.stdin.isatty():
+        raise ConfigError("--set-password: asks for the password, and there is no terminal to ask at")
+    word: str = typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+    return word
 
 
 @app.command()
@@ -381,6 +431,24 @@ def score(
     report(score_as_json(result), score_as_text, as_json=as_json)
 
 
+@app.command()
+def plot(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Names below --run-dir, or folders.")],
+    *,
+    run_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder that the files are written to.")] = Path("plots"),
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="png (default), svg or csv; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Pictures of runs to keep: accuracy, people, confusion, bytes, methods; several runs are overlaid too."""
+    from server.plots.job import PlotJob, plot_text, run_plot_job
+
+    job = PlotJob(runs=tuple(runs), run_dir=run_dir, out=out, formats=tuple(formats or ("png",)))
+    report(run_plot_job(job), plot_text, as_json=as_json)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(
     context: typer.Context,
@@ -434,9 +502,10 @@ def main() -> None:
         fail(error, 1)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in LEARN:
+        if missing not in LEARN | DASHBOARD:
             raise
-        fail(f'this command needs {missing}: pip install "myofed[learn]"', 2)
+        extra = "learn" if missing in LEARN else "dashboard"
+        fail(f'this command needs {missing}: pip install "myofed[{extra}]"', 2)
     except KeyboardInterrupt:
         fail("stopped", 130)
     except SystemExit as ended:

@@ -13,20 +13,21 @@ There is no Tailwind (it would compile in the browser): use these classes of `st
 | class | for |
 |---|---|
 | `card` · `card-title` · `card-note` | a panel, its heading, one quiet sentence below the heading |
-| `cards` | a grid of cards that becomes one column on a phone; `cards wide` for cards of at least 26 rem; a card takes the whole row with `full` |
+| `cards` | a grid of cards, one column on a phone; `cards wide` for cards of at least 26 rem; `full` takes a row |
 | `stats` with `stat` in it: `stat-value`, `stat-label` | big figures with a few words below |
-| `row` · `spread` · `stack` | beside each other and wrapping; the same with the ends apart; below each other |
+| `row` · `spread` · `stack` | beside each other, wrapping; the same, ends apart; below each other |
 | `scroll-x` | round a table or picture that may be wider than a phone |
 | `table` | a plain `<table>`; `num` on cells with numbers |
 | `chip` + `good`, `warn`, `bad`, `calm` | a state in one word, never by colour alone |
 | `notice` + `good`, `warn`, `bad` | a sentence that must be seen |
-| `muted` · `small` · `mono` · `num` · `clip` | quiet text, small text, code, tabular figures, one line cut with … (set the whole text as tooltip) |
+| `muted` · `small` · `mono` · `num` | quiet text, small text, code, tabular figures |
+| `clip` | one line cut with …; give the whole text as tooltip |
 | `button` · `button quiet` | a link or button that does something |
 | `empty` | the friendly sentence where there is nothing yet |
 
-CSS variables for components: `--ink --muted --faint --line --paper --card --accent --accent-ink --good --warn --bad`, series
-colours `--c1` … `--c8`; they change with the theme (`html[data-theme]`). A canvas reads them with getComputedStyle and
-listens to the window's event `myofed-theme`.
+CSS variables for components: `--ink --muted --faint --line --paper --card --accent --accent-ink --good --warn --bad`,
+series colours `--c1` … `--c8`; they change with the theme (`html[data-theme]`). A canvas reads them with
+getComputedStyle and listens to the window's event `myofed-theme`.
 """
 
 from __future__ import annotations

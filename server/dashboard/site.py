@@ -1,101 +1,70 @@
-"""The site: every page and file under one FastAPI application, behind one guard."""
+"""The site: every page and file under one application, behind one guard."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from nicegui import app as pages
 from nicegui import ui
-from starlette.responses import RedirectResponse
 
-from server.dashboard.layout import STATIC, page_frame
-from server.dashboard.state import Site, open_site, run_path, teacher_path
+from server.dashboard.downloads import add_downloads
+from server.dashboard.error_page import add_error_pages
+from server.dashboard.guard import Guard
+from server.dashboard.layout import STATIC
+from server.dashboard.login_page import add_door
+from server.dashboard.metrics import add_metrics
+from server.dashboard.state import Site, open_site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.responses import Response
+    from starlette.types import ASGIApp
 
-PAGES = ("run_page", "runs_page", "compare_page", "devices_page", "teacher_page")
+    from server.dashboard.login_page import Door
 
 
-def build_app(shown: Site) -> FastAPI:
-    """The site's application; its lifespan is that of the boards' feed."""
-    open_site(shown)
+def build_app(shown_site: Site, door: Door | None) -> ASGIApp:
+    """The whole site; its lifespan is that of the boards' feed."""
+    open_site(shown_site)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if shown.boards is None:
+        if shown_site.boards is None:
             yield
         else:
-            async with shown.boards:
+            async with shown_site.boards:
                 yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=str(STATIC)))
-    register_pages(shown)
+    add_downloads(app)
+    add_metrics(app, shown_site, door)
+    if door is not None:
+        add_door(app, door)
+    register_pages()
     ui.run_with(
         app,
         title="myofed",
         favicon=str(STATIC / "favicon.svg"),
-        dark=None,
+        dark=None,  # as the visitor's system; static/theme.js knows better
         language="en-US",
-        tailwind=False,
+        tailwind=False,  # it would compile styles in the browser
         show_welcome_message=False,
         reconnect_timeout=5.0,
     )
-    return app
+    return Guard(app, door)
 
 
-def register_pages(shown: Site) -> None:
-    """Each page module's `register()`, and the two addresses that lead to the latest run."""
-    for name in PAGES:
-        if importlib.util.find_spec(f"server.dashboard.{name}") is not None:
-            importlib.import_module(f"server.dashboard.{name}").register()
-        else:
-            _not_here_yet(name)
-
-    @ui.page("/")
-    def home() -> Response | None:
-        latest = shown.shelf.latest()
-        if latest is not None:
-            return RedirectResponse(run_path(latest))
-        if shown.boards is not None:
-            return RedirectResponse("/devices")
-        nothing_yet("Run", here="run")
-        return None
-
-    @ui.page("/teacher")
-    def teacher() -> Response | None:
-        latest = shown.shelf.latest()
-        if latest is not None:
-            return RedirectResponse(teacher_path(latest))
-        nothing_yet("Teacher", here="teacher")
-        return None
-
-
-def nothing_yet(title: str, *, here: str) -> None:
-    """The page of a folder without runs; it goes on by itself once there is one."""
-    with page_frame(title, here=here), ui.element("section").classes("empty"):
-        ui.icon("hourglass_empty")
-        ui.label("No run yet").classes("page-title")
-
-
-def _not_here_yet(name: str) -> None:
-    paths = {
-        "run_page": "/run/{name}",
-        "runs_page": "/runs",
-        "compare_page": "/compare",
-        "devices_page": "/devices",
-        "teacher_page": "/teacher/{name}",
-    }
-
-    def page(name: Any = "") -> None:
-        with page_frame("not here yet", here=""):
-            ui.label("not here yet")
-
-    ui.page(paths[name])(page)
+def register_pages() -> None:
+    """Every page of the site."""
+    for name in ("home_page", "run_page", "runs_page", "compare_page", "devices_page", "teacher_page"):
+        try:
+            module = importlib.import_module(f"server.dashboard.{name}")
+        except ModuleNotFoundError:
+            continue
+        module.register()
+    add_error_pages(pages)

@@ -22,12 +22,7 @@ FOLLOW_S = 0.5  # a run is read on at most this often, however many look at it
 
 
 class Scope(Protocol):
-    """One viewer of one board's signal; a context manager that ends with the viewer."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> bool | None: ...
+    """One viewer of one board's signal."""
 
     def take(self) -> ScopePiece:
         """What came since the last take."""
@@ -47,7 +42,7 @@ class BoardFeed(Protocol):
         ...
 
     def scope(self, board_id: str, *, column_ms: float = 5.0) -> AbstractContextManager[Scope]:
-        """One viewer of a board's signal; ConfigError for a board that is none of these."""
+        """A viewer of a board's signal, while the block lasts; ConfigError for a board that is none of these."""
         ...
 
     async def command(self, board_id: str, name: str) -> str:
@@ -83,7 +78,10 @@ class Site:
     _following: WeakKeyDictionary[History, _Following] = field(default_factory=WeakKeyDictionary, repr=False)
 
     async def follow(self, history: History) -> None:
-        """Read on in a thread until nothing waits; all who look at one run share one reading, at most every `FOLLOW_S`."""
+        """Read on in a thread until nothing waits.
+
+        All who look at one run share one reading, at most every `FOLLOW_S`.
+        """
         following = self._following.setdefault(history, _Following())
         if following.task is None or following.task.done():
             if time.monotonic() - following.ended_s < FOLLOW_S:

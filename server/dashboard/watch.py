@@ -1,28 +1,48 @@
-"""`myofed watch`: serve the dashboard until it is stopped."""
+"""`myofed watch`: serve the live page until it is stopped."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import ipaddress
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from protocols.errors import ConfigError
+from server.dashboard.access import find_password
+from server.dashboard.login_page import Door
 from server.dashboard.site import build_app
 from server.dashboard.state import Site
+from server.history.shelf import Shelf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from starlette.types import ASGIApp
+
     from server.dashboard.state import BoardFeed
+
+PROXIES = ["127.0.0.1", "::1"]  # whose X-Forwarded-For and X-Forwarded-Proto are believed
+MAX_MESSAGE_BYTES = 1 << 20  # of a browser: it sends clicks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchJob:
-    """What is shown, where, and to whom."""
+    """What is shown, where, and to whom.
+
+    Attributes:
+        run_dir: a folder of runs, or one run; it may not exist yet.
+        host: name or address to listen at; beyond loopback only with a password.
+        port: 0 for any free one.
+        status_only: boards' signals are not to be seen.
+        password_file: of the password that visitors need, on loopback too.
+    """
 
     run_dir: Path
     host: str = "127.0.0.1"
@@ -32,46 +52,109 @@ class WatchJob:
     password_file: Path | None = None
 
 
-def run_watch(job: WatchJob) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+def run_watch(job: WatchJob, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C, which is how this job is done.
+
+    Args:
+        job: what is shown.
+        ready: called with the page's address once it answers.
 
     Raises:
-        ConfigError: the port is taken, or there is no such address.
+        ConfigError: the address is not ours or taken, or it needs a password and there is none.
     """
-    from server.history.shelf import Shelf
+    is_public, family, place = resolved(job.host, job.port)
+    password = find_password(job.password_file, is_public=is_public)
+    door = None if password is None else Door.of(password)
+    with bound(family, place) as listener:
+        site = Site(
+            folder=job.run_dir,
+            shelf=Shelf(job.run_dir),
+            boards=job.boards,
+            status_only=job.status_only,
+            needs_login=door is not None,
+        )
+        if is_public:
+            sys.stderr.write("myofed: passwords and figures cross the network unencrypted here; " + TLS)
+        with suppress(KeyboardInterrupt):
+            asyncio.run(serve(build_app(site, door), listener, ready))
 
-    listener = bound(job.host, job.port)
-    site = Site(folder=job.run_dir, shelf=Shelf(job.run_dir), boards=job.boards, status_only=job.status_only)
+
+TLS = (
+    "for TLS, listen at 127.0.0.1 and put Caddy or nginx before it (docs/dashboard.md, Beyond this machine)\n"
+)
+
+
+class Announced(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+async def serve(app: ASGIApp, listener: socket.socket, ready: Callable[[str], None]) -> None:
+    """Serve, and say where once it answers."""
     config = uvicorn.Config(
-        build_app(site),
+        app,
         log_level="warning",
         access_log=False,
-        timeout_graceful_shutdown=1,
         server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=PROXIES,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        timeout_graceful_shutdown=1,  # s; an open page is no reason to stay
     )
-    with listener:
-        asyncio.run(serve(uvicorn.Server(config), listener))
+    server = Announced(config, lambda: ready(address(listener)))
+    await server.serve(sockets=[listener])
+    if not server.started:
+        raise OSError("the live page could not start; the lines above say why")
 
 
-async def serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Serve, and say where once it answers."""
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    if server.started:
-        host, port = listener.getsockname()[:2]
-        sys.stderr.write(
-            f"myofed: watch at http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)\n"
-        )
-        sys.stderr.flush()
-    await serving
+def resolved(host: str, port: int) -> tuple[bool, socket.AddressFamily, tuple[str, int]]:
+    """Whether other machines can reach a host, and where to listen.
 
-
-def bound(host: str, port: int) -> socket.socket:
-    """A listening socket."""
+    Raises:
+        ConfigError: no machine has this name.
+    """
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
-        )
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise ConfigError(f"--port {port}: {host}:{port} cannot be listened at ({error.strerror})") from None
+        raise ConfigError(
+            f"--host: found {host!r:.200}, expected a name or address of this machine ({error.strerror})"
+        ) from None
+    family, *_, place = found[0]
+    ip = ipaddress.ip_address(str(place[0]).partition("%")[0])
+    return not ip.is_loopback, family, (str(place[0]), port)
+
+
+def bound(family: socket.AddressFamily, place: tuple[str, int]) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        ConfigError: another program listens there, or we may not.
+    """
+    try:
+        return socket.create_server(place, family=family, backlog=128)
+    except OSError as error:
+        host, port = place
+        if error.errno == errno.EADDRINUSE:
+            advice = "is taken by another program; choose another port, or 0 for any free one"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            advice = "is no address of this machine; choose --host 127.0.0.1, or one that it has"
+        else:
+            advice = f"cannot be listened at ({error.strerror}); choose another port above 1023"
+        raise ConfigError(f"--port {port}: {host}:{port} {advice}") from None
+
+
+def address(listener: socket.socket) -> str:
+    """Where a browser finds it; for all addresses at once, by this machine's name."""
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
