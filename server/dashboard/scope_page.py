@@ -1,0 +1,102 @@
+"""The page of one board: its signal as it comes, and what is asked for and recognised."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from protocols.errors import ConfigError
+from server.dashboard.board_list import BoardList
+from server.dashboard.layout import page_frame, shown
+from server.dashboard.scope_view import ScopeView
+from server.dashboard.state import site
+
+if TYPE_CHECKING:
+    from protocols.board_status import BoardStatus
+    from server.dashboard.state import BoardFeed, Scope
+
+PUSH_S = 0.05
+STATUS_S = 1.0
+STATUS_ONLY = "Status only: signals stay on each person's own gateway."
+
+
+def register() -> None:
+    """Add the page."""
+    ui.page("/devices/{board_id:path}")(scope_page)
+
+
+def scope_page(board_id: str) -> None:
+    """One board; without its signal on a federation's server."""
+    feed = site().boards
+    with page_frame(board_id, here="devices"):
+        ui.link("← All devices", "/devices")
+        ui.label(shown(board_id)).classes("page-title")
+        if site().status_only:
+            ui.label(STATUS_ONLY).classes("notice")
+        elif feed is None:
+            ui.label("This page was started without boards; start it with --boards URL.").classes("notice")
+        else:
+            BoardView(feed, board_id)
+
+
+class BoardView:
+    """What one visitor sees of one board; it ends with the visit."""
+
+    def __init__(self, feed: BoardFeed, board_id: str) -> None:
+        self._feed, self._board_id = feed, board_id
+        self._open = ExitStack()
+        self._scope: Scope | None = None
+        status = self._status()
+        self._missing = ui.label().classes("notice warn")
+        with ui.element("section").classes("card"):
+            self._view = ScopeView(status.channels if status else 8)
+            self._controls()
+        self._facts = BoardList(linked=False)
+        self._look()
+        ui.timer(PUSH_S, self._push)
+        ui.timer(STATUS_S, self._look)
+        ui.context.client.on_delete(self._open.close)
+
+    def _status(self) -> BoardStatus | None:
+        return next((s for s in self._feed.statuses() if s.board_id == self._board_id), None)
+
+    def _controls(self) -> None:
+        with ui.element("div").classes("row"):
+            self._start = ui.element("button").classes("button quiet").props("type=button")
+            self._stop = ui.element("button").classes("button quiet").props("type=button")
+            self._answer = ui.label().classes("muted").props("role=status")
+        for button, name, word in ((self._start, "start", "Start streaming"), (self._stop, "stop", "Stop")):
+            with button:
+                ui.label(word)
+            button.on("click", lambda name=name: self._command(name))
+
+    async def _command(self, name: str) -> None:
+        self._answer.set_text("Asked; waiting for the board …")
+        self._answer.set_text(shown(await self._feed.command(self._board_id, name)))
+
+    def _look(self) -> None:
+        """Once a second: what is known of the board."""
+        status = self._status()
+        self._facts.show([] if status is None else [status])
+        self._missing.set_visibility(status is None)
+        known = ", ".join(shown(s.board_id, 60) for s in self._feed.statuses()[:8]) or "none yet"
+        self._missing.set_text(f"No board of this name has been heard. Heard of: {known}.")
+        self._start.set_visibility(status is not None and not status.streaming)
+        self._stop.set_visibility(status is not None and status.streaming)
+
+    def _push(self) -> None:
+        """Twenty times a second: what came since, to a viewer who looks."""
+        if self._scope is None:
+            self._scope = self._found()
+        elif self._view.ready:
+            self._view.push(self._scope.take())
+
+    def _found(self) -> Scope | None:
+        if self._status() is None:
+            return None
+        try:
+            return self._open.enter_context(self._feed.scope(self._board_id))
+        except ConfigError:  # it went away just now; it may come back
+            return None
