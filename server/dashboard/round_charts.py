@@ -1,0 +1,204 @@
+"""What else goes by round: loss parts, gesture events, bytes, and where the time went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from server.dashboard.accuracy_chart import switch
+from server.dashboard.curves import Curves, Line
+from server.dashboard.run_rows import megabytes
+from server.dashboard.run_view import STUDENTS, arm_color, arm_words
+from server.history.figures import durations, event_curves, fidelity_curves, loss_curves, traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from server.dashboard.run_view import RunView
+    from server.history.figures import Curve, Traffic
+
+LOSSES = {"task": "task", "distillation": "distillation"}
+LOSS_NOTE = "Task: against the recorded gestures. Distillation: against the teacher's answers. Means over the clients."
+EVENTS = {
+    "cler": "gesture error rate (CLER)",
+    "misses": "missed gestures",
+    "false_activations": "false activations",
+}
+EVENT_NOTE = (
+    "Counted on whole gestures instead of windows: how many were answered with a wrong gesture or none (CLER), how "
+    "many were missed, how often a gesture was reported that nobody made."
+)
+SPENT = {
+    "pack": "sending the pack",
+    "sending": "sending weights",
+    "training": "training",
+    "aggregation": "averaging",
+    "checkpoint": "saving",
+    "rest": "not recorded",
+}
+UNMEASURED = "Not measured in this run."
+
+
+class RoundChart:
+    """A card with one chart of lines by round.
+
+    Args:
+        lines: reckons them; called when there is something new, and only once the chart is near the window.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        note: str,
+        lines: Callable[[], Iterable[Line]],
+        view: RunView,
+        *,
+        unit: str = "",
+        stacked: bool = False,
+        nothing: str = UNMEASURED,
+    ) -> None:
+        self.view, self.lines = view, lines
+        with ui.element("section").classes("card"):
+            with ui.element("div").classes("spread"):
+                ui.label(title).classes("card-title")
+                self.tools = ui.element("div").classes("row")
+            self.note = ui.label(note).classes("card-note")
+            self.chart = Curves(
+                unit=unit, label=title, stacked=stacked, height="240px", nothing=nothing, on_wanted=self._draw
+            )
+
+    def update(self) -> None:
+        """Show what the record says now."""
+        if self.chart.wanted:
+            self._draw()
+
+    def _draw(self) -> None:
+        self.chart.show(self.lines(), rounds=self.view.planned)
+
+
+def loss_chart(view: RunView) -> RoundChart:
+    """Task and distillation loss of each arm."""
+
+    def lines() -> Iterator[Line]:
+        for arm in view.arms:
+            yield from arm_lines(view.by_arm(loss_curves, arm), LOSSES, arm)
+
+    return RoundChart("Loss", LOSS_NOTE, lines, view)
+
+
+def fidelity_chart(view: RunView, figure: str, title: str, note: str, unit: str) -> RoundChart:
+    """How near the shared student is to its teacher: `agreement` or `kl`."""
+
+    def lines() -> Iterator[Line]:
+        for arm in view.arms:
+            yield from arm_lines(view.by_arm(fidelity_curves, arm), {figure: title.lower()}, arm)
+
+    return RoundChart(title, note, lines, view, unit=unit)
+
+
+def event_chart(view: RunView) -> RoundChart:
+    """CLER, misses and false activations of the arm that is best known, by student."""
+    chosen: dict[str, str] = {"student": "shared"}
+
+    def lines() -> Iterator[Line]:
+        for arm in view.arms:
+            yield from arm_lines(curves_of(arm), EVENTS, arm, chosen["student"])
+
+    def curves_of(arm: str) -> dict[str, Curve]:
+        student = chosen["student"]
+        return view.figure(
+            ("events", arm, student), lambda: event_curves(view.history.of(arm), student=student)
+        )
+
+    def choose() -> None:
+        chosen["student"] = str(student.value)
+        chart.update()
+
+    chart = RoundChart(
+        "Gesture errors", EVENT_NOTE, lines, view, unit="%", nothing="Not measured by round in this run."
+    )
+    with chart.tools:
+        student = switch(STUDENTS, choose)
+    return chart
+
+
+def arm_lines(
+    curves: dict[str, Curve], words: dict[str, str], arm: str, student: str = "shared"
+) -> Iterator[Line]:
+    """One line a figure: the arm's colour, the first solid, the others dashed."""
+    for key, text in words.items():
+        if (curve := curves.get(key)) is not None and curve.rounds:
+            dashed = key != next(iter(words))
+            yield Line(
+                f"{text}, {arm_words(arm)}",
+                curve.rounds,
+                curve.values,
+                arm_color(arm, student),
+                dashed=dashed,
+            )
+
+
+class TrafficChart(RoundChart):
+    """Bytes by round, and in all."""
+
+    def __init__(self, view: RunView) -> None:
+        super().__init__("Data sent", "", self._lines, view, unit="MB", nothing="No bytes on record yet.")
+
+    def update(self) -> None:
+        """The totals as a sentence, the rounds as a chart."""
+        sums = [self._traffic(arm) for arm in self.view.arms]
+        up, down = sum(t.total_up for t in sums), sum(t.total_down for t in sums)
+        saved = sum(t.saved for t in sums)
+        already = f" {megabytes(saved)} MB were there already." if saved else ""
+        self.note.text = (
+            f"{megabytes(up)} MB up from the clients and {megabytes(down)} MB down to them in all.{already}"
+        )
+        super().update()
+
+    def _traffic(self, arm: str) -> Traffic:
+        return self.view.by_arm(traffic, arm)
+
+    def _lines(self) -> Iterator[Line]:
+        for arm in self.view.arms:
+            sent = self._traffic(arm)
+            for curve, word, dashed in ((sent.up, "up", False), (sent.down, "down", True)):
+                values = tuple(v / 1e6 for v in curve.values)
+                yield Line(f"{word}, {arm_words(arm)}", curve.rounds, values, arm_color(arm), dashed=dashed)
+
+
+def duration_chart(view: RunView) -> RoundChart:
+    """Seconds by round, as parts of a whole."""
+
+    def lines() -> Iterator[Line]:
+        spent = view.figure("durations", lambda: durations(view.parts))
+        for key, curve in parts_of(spent).items():
+            yield Line(SPENT.get(key, key), curve.rounds, curve.values)
+
+    note = "Seconds of each round and what they were spent on, averaged over the federations of this run."
+    return RoundChart(
+        "Time by round", note, lines, view, unit="s", stacked=True, nothing="No times on record yet."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Seconds by round; see `Curve`."""
+
+    rounds: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+def parts_of(spent: dict[str, Curve]) -> dict[str, Seconds]:
+    """What is known of each round, and last what is left of its total."""
+    total = spent.get("total")
+    parts = {key: Seconds(c.rounds, c.values) for key, c in spent.items() if key != "total" and c.rounds}
+    if total is None:
+        return parts
+    known: dict[int, float] = {}
+    for part in parts.values():
+        for round_, value in zip(part.rounds, part.values, strict=True):
+            known[round_] = known.get(round_, 0.0) + value
+    rest = tuple(max(0.0, t - known.get(r, 0.0)) for r, t in zip(total.rounds, total.values, strict=True))
+    return parts | {"rest": Seconds(total.rounds, rest)}
