@@ -43,7 +43,7 @@ class History:
         self.version, self.epoch = 0, 0
         self._lock = threading.Lock()
         self._run_file, self._result_file = SmallFile(folder / "run.json"), SmallFile(folder / "result.json")
-        self.facts = facts_of(folder, {})
+        self.facts: RunFacts = facts_of(folder, {})
         self._refresh()
         self._reader = LineReader(folder / "rounds.jsonl")
         self._file_problem = ""
@@ -92,6 +92,10 @@ class History:
                 max_bytes -= num_bytes
             return more
 
+    def cannot_read(self, problem: str) -> None:
+        """The record as a whole cannot be read, and why."""
+        self._file_problem = problem
+
     def _refresh(self) -> bool:
         """Whether `run.json` or `result.json` were read anew."""
         if changed := self._run_file.refresh():
@@ -108,11 +112,12 @@ class History:
         for number in found.too_long:
             self._problem(number, f"longer than {MAX_LINE_BYTES / 1e6:.1f} MB: skipped")
         for number, line in found.lines:
-            self._take(number, line)
+            self.take(number, line)
         self.version += news
         return found.num_bytes, found.more
 
-    def _take(self, number: int, text: bytes) -> None:
+    def take(self, number: int, text: bytes) -> None:
+        """One line of the record, without its end; its number is 0 where nobody counted."""
         try:
             facts = parse(text)
         except ValueError:
@@ -144,7 +149,8 @@ class History:
     def _problem(self, number: int, text: str) -> None:
         self._num_problems += 1
         if len(self._problems) < MAX_PROBLEMS:
-            self._problems.append(f"rounds.jsonl, line {number:,}: {text}")
+            where = f"line {number:,}" if number else "near its end"
+            self._problems.append(f"rounds.jsonl, {where}: {text}")
 
 
 class _Reached:

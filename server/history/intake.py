@@ -98,7 +98,10 @@ def _client(part: Part, line: FactsLine, time_s: float) -> None:
 
 
 def _is_of_evaluation(part: Part, line: FactsLine) -> bool:
-    """Answers to an evaluation are refused with the same line: after the round's own."""
+    """Answers to an evaluation are refused with the same line; older ones do not say so, but come after the round's."""
+    asked_for = line.facts.get("asked_for")
+    if asked_for is not None:
+        return bool(asked_for == "evaluation")
     server_round = line.facts.get("round")
     return type(server_round) is int and server_round in part.row_of
 

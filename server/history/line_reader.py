@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from server.history.small_file import open_regular, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 20  # a round that asks 10,000 people writes 200 kB
 _REMEMBERED = 64  # bytes before the place that was reached: a file that was rewritten has others there
-_NEVER_BLOCK = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +56,15 @@ class LineReader:
     def read(self, max_bytes: int = CHUNK_BYTES) -> Lines:
         """The next lines, about this many bytes of them (at least one line)."""
         try:
-            handle = os.open(self.path, _NEVER_BLOCK)
+            handle = open_regular(self.path)
         except FileNotFoundError:
             return self._gone("")
         except OSError as error:
-            return self._gone(_reason(self.path, error))
+            return self._gone(reason(self.path, error))
         try:
             return self._read(handle, max(max_bytes, self._max_line + 1))
         except OSError as error:
-            return self._gone(_reason(self.path, error))
+            return self._gone(reason(self.path, error))
         finally:
             os.close(handle)
 
@@ -78,9 +77,6 @@ class LineReader:
 
     def _read(self, handle: int, wanted: int) -> Lines:
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            return self._gone(f"{self.path.name} is {kind}, expected a file of lines")
         restarted = self._is_another(handle, status)
         if restarted:
             self._start_over()
@@ -121,9 +117,3 @@ class LineReader:
             return [], (), begin
         self._number, self._skipping = self._number + 1, True
         return [], (self._number,), len(chunk)
-
-
-def _reason(path: Path, error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return f"{path.name} is a link, expected a file"
-    return f"{path.name} cannot be read: {error.strerror or type(error).__name__}"

@@ -196,7 +196,7 @@ class Part:
         self.completed, self.asked_now = False, None
 
     def begin(self, phase: str, server_round: int) -> None:
-        """A line of a round's phase ("train" or "evaluate") came: what an attempt before a restart left is forgotten."""
+        """A line of a round's phase ("train" or "evaluate") came: an attempt before a restart is forgotten."""
         key = phase, server_round
         if key in self._this_attempt:
             return

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protocols.errors import DataError
+from server.history.glimpse import Glimpse, stamps
+from server.history.history import History
+from server.history.run_facts import shown_name
+from server.history.small_file import stamp
+from server.history.summary import state_of, summarise
+from server.history.untrusted import describe
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from server.history.history import History
     from server.history.summary import RunSummary
+
+MAX_RUNS = 5000
+MAX_HISTORIES = 8  # kept in memory, tens of MB each where they are long
 
 
 class Shelf:
-    """The runs of a folder, or the one run that the folder is; it may not exist yet."""
+    """The runs of a folder, or the one run that the folder is; it may not exist yet.
+
+    A run is a folder with a `run.json`, `rounds.jsonl` or `result.json`; links are not followed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock = threading.Lock()
+        self._glimpses: dict[Path, Glimpse] = {}
+        self._rows: dict[Path, tuple[Glimpse, RunSummary]] = {}
+        self._histories: OrderedDict[Path, History] = OrderedDict()
 
     def summaries(self) -> list[RunSummary]:
-        """All runs, newest first."""
-        return []
+        """All runs, newest first; what did not change is not read again."""
+        with self._lock:
+            runs = self._runs().values()
+            rows = [self._summary(run) for run in runs]
+            for gone in self._rows.keys() - set(runs):
+                del self._rows[gone], self._glimpses[gone]
+        return sorted(rows, key=lambda row: (row.started_s or 0.0, row.name), reverse=True)
 
     def history(self, name: str) -> History:
         """A run's history, kept among the latest few.
@@ -29,8 +52,48 @@ class Shelf:
         Raises:
             DataError: no run of this shelf has this name.
         """
-        raise DataError(f"{name}: no such run in {self.folder}")
+        with self._lock:
+            run = self._runs().get(name)
+            if run is None:
+                raise DataError(f"{describe(name)}: no such run in {self.folder}")
+            found = self._histories.pop(run, None) or History(run)
+            self._histories[run] = found  # the latest comes last
+            while len(self._histories) > MAX_HISTORIES:
+                self._histories.popitem(last=False)
+            return found
 
     def latest(self) -> str | None:
         """The run to look at first: a running one, else the newest; None if there is none."""
-        return None
+        rows = self.summaries()
+        running = [row for row in rows if row.state == "running"]
+        return next((row.name for row in running + rows), None)
+
+    def _runs(self) -> dict[str, Path]:
+        """The runs by the name they are shown with: a name that is asked for is looked up here, and nowhere else."""
+        if _is_run(self.folder):
+            return {shown_name(self.folder.absolute()): self.folder}
+        try:
+            with os.scandir(self.folder) as entries:
+                folders = [
+                    Path(entry.path)
+                    for entry in entries
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                ]
+        except OSError:
+            return {}
+        return {shown_name(folder): folder for folder in sorted(folders)[-MAX_RUNS:] if _is_run(folder)}
+
+    def _summary(self, run: Path) -> RunSummary:
+        glimpse = self._glimpses.get(run)
+        if glimpse is None or glimpse.stamps != stamps(run):
+            glimpse = self._glimpses[run] = Glimpse(run)
+        state = state_of(glimpse.history)
+        known, row = self._rows.get(run, (None, None))
+        if row is None or known is not glimpse or row.state != state or state == "running":
+            row = summarise(glimpse, state, now_s=time.time())
+            self._rows[run] = glimpse, row
+        return row
+
+
+def _is_run(folder: Path) -> bool:
+    return any(stamp(folder / name) for name in ("run.json", "rounds.jsonl", "result.json"))

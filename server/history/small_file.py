@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -42,7 +43,7 @@ def read_object(path: Path) -> tuple[dict[str, Any], str]:
     except FileNotFoundError:
         return {}, ""
     except OSError as error:
-        return {}, f"{path.name} cannot be read: {error.strerror or error}"
+        return {}, reason(path, error)
     if len(text) > MAX_BYTES:
         return {}, f"{path.name} is larger than {MAX_BYTES / 1e6:.0f} MB"
     try:
@@ -87,15 +88,35 @@ def stamp(path: Path) -> tuple[int, ...]:
 
 
 def read_regular(path: Path, max_bytes: int, *, offset: int = 0) -> bytes:
-    """Bytes of a regular file; of links, pipes and folders nothing is read.
+    """Bytes of a regular file.
 
     Raises:
         OSError: it cannot be read.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    handle = open_regular(path)
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("expected a regular file")
         return os.pread(handle, max_bytes, offset)
     finally:
         os.close(handle)
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor of a regular file; a pipe would block, and a link leads who knows where.
+
+    Raises:
+        OSError: it cannot be opened, or is something else.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise OSError(errno.EINVAL, f"it is {kind}, expected a file")
+    return handle
+
+
+def reason(path: Path, error: OSError) -> str:
+    """Why a file cannot be read, in words."""
+    if error.errno == errno.ELOOP:
+        return f"{path.name} cannot be read: it is a link, expected a file"
+    return f"{path.name} cannot be read: {error.strerror or type(error).__name__}"
