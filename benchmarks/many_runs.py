@@ -100,7 +100,7 @@ class Writer:
             yield (  # by hand: most of the folder is made of these
                 f'{{"event": "client", "part": "{PART}", "time_s": {ended_s:.3f}, "round": {number}, '
                 f'"subject": "c{i:03d}", "num_examples": 736, "metrics": {{"accuracy_on_arrival": {accuracy}, '
-                f'"hard_loss": {loss:.6f}, "soft_loss": {loss / 2:.6f}}}, "bytes_up": {UPDATE_BYTES}, "seconds": 1.5}}\n'
+                f'"hard_loss": {loss:.6f}, "soft_loss": {loss / 2:.6f}}}, "bytes_up": {UPDATE_BYTES}, "seconds": 2}}\n'
             ).encode()
 
     def _evaluations(self, number: int, mean: float, ended_s: float) -> Iterator[bytes]:

@@ -115,7 +115,7 @@ class ComparedRuns:
         self._add_settings()
 
     def _add_curves(self) -> None:
-        with ui.element("section").classes("card"):
+        with ui.element("section").classes("card compare"):
             with ui.element("div").classes("spread"):
                 ui.label("Accuracy by round").classes("card-title")
                 ui.toggle(STUDENTS, value="shared", on_change=self._choose).props("no-caps dense unelevated")
@@ -186,7 +186,7 @@ class RunHead:
         light, dark = RUN_COLORS[place]
         with ui.element("div").classes("compare-run"):
             ui.element("span").classes("comparison-swatch").style(f"--light:{light};--dark:{dark}")
-            ui.link(names[place], run_path(run.name)).classes("run-name")
+            ui.link(names[place], run_path(run.name)).classes("runs-link")
             self._state = ui.label(run.state).classes("chip")
             self._outcome = ui.label("").classes("compare-outcome")
             with ui.element("div").classes("compare-links"):

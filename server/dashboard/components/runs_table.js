@@ -104,7 +104,7 @@ export default {
             <span v-if="scope.col.name === 'state'" class="chip" :class="mood(scope.row)">
               <q-icon :name="icon(scope.row)" />{{ scope.row.values.state }}</span>
             <a v-else-if="scope.col.name === 'name'" :href="scope.row.link" :title="scope.row.values.name"
-               class="run-name runs-clamp"><bdi>{{ scope.row.values.name }}</bdi></a>
+               class="runs-link runs-clamp"><bdi>{{ scope.row.values.name }}</bdi></a>
             <template v-else-if="scope.col.name === 'started'">
               <div>{{ started(scope.row) }}</div><div class="runs-note">{{ since(scope.row) }}</div></template>
             <template v-else-if="scope.col.name === 'accuracy'">
@@ -117,7 +117,7 @@ export default {
         <template v-slot:item="scope">
           <div class="run-card" :class="{ 'run-card--picked': scope.selected }">
             <div class="run-card-head">
-              <a :href="scope.row.link" class="run-name"><bdi>{{ scope.row.values.name }}</bdi></a>
+              <a :href="scope.row.link" class="runs-link"><bdi>{{ scope.row.values.name }}</bdi></a>
               <q-checkbox v-model="scope.selected" dense :aria-label="'Pick ' + scope.row.name" />
             </div>
             <div class="run-card-line">
