@@ -7,6 +7,7 @@ itself says in its answer when it did, on its own clock; else the fitted clock t
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from device.recorder.plan import REST
 from device.recorder.prompter import Asked, Relaxed
 from protocols.errors import LinkError
 from protocols.frame import PROMPT
+from protocols.topics import PROMPTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -57,6 +59,8 @@ class Asker:
     def take(self, event: Event) -> None:
         """Pass on what the prompter asks for; samples may keep coming meanwhile."""
         board_asks = PROMPT in self._link.hello.capabilities
+        if isinstance(event, Relaxed):
+            self._announce(REST, self._now_us())
         if isinstance(event, Asked) and board_asks:
             self._prompter.wait()
             self._start(self._ask_board(event.prompt))
@@ -72,7 +76,8 @@ class Asker:
             command.result()
 
     async def aclose(self) -> None:
-        """Let go of what still runs; the last "relax" gets its moment."""
+        """Let go of what still runs; the last "relax" gets its moment, and those who look on hear of the end."""
+        self._announce(None, None)
         if self._commands:
             await asyncio.wait(self._commands, timeout=GOODBYE_S)
         for command in self._commands:
@@ -105,6 +110,14 @@ class Asker:
     def _asked(self, prompt: Prompt, at_us: int) -> None:
         self._prompter.asked(at_us)
         self._on_asked(prompt, at_us)
+        self._announce(prompt.gesture, at_us)
+
+    def _announce(self, gesture: str | None, at_us: int | None) -> None:
+        """Tell those who look on, over the board's own link, what the person is asked to do from then on."""
+        told: dict[str, str | float | None] = {"gesture": gesture}
+        if at_us is not None:
+            told["time"] = float(self._tracker.clock.host_s(at_us))
+        self._link.announce(PROMPTED, json.dumps(told))
 
     def _now_us(self) -> int:
         return self._tracker.clock.device_us(self._now_s())

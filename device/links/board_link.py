@@ -149,6 +149,11 @@ class BoardLink:
         there = "" if self.connected else "; it is not connected at the moment"
         raise LinkError(f"{self.url}: no answer to {name!r} in {timeout_s:g} s{there}")
 
+    def announce(self, level: str, payload: str) -> None:
+        """Tell those who look on; nobody where the wire is away, or has no others."""
+        with suppress(LinkError):
+            self._wire.announce(level, payload)
+
     def _prepare(self) -> None:
         loop = asyncio.get_running_loop()
         self._inbox = Inbox(lambda: loop.call_soon_threadsafe(self._drain))

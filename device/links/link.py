@@ -78,6 +78,9 @@ class Link(Protocol):
             LinkError: no answer in time.
         """
 
+    def announce(self, level: str, payload: str) -> None:
+        """Tell those who look on, on a topic of the board's, where the way to it has any (MQTT); else nobody."""
+
 
 @asynccontextmanager
 async def open_link(

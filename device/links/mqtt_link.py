@@ -14,6 +14,7 @@ from device.links.mqtt_broker import Broker
 from device.links.url import LinkUrl
 from protocols.errors import ConfigError, FrameError, LinkError, VersionMismatch
 from protocols.frame import decode_payload
+from protocols.topics import topic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -42,6 +43,10 @@ class MqttWire:
     def send(self, command: Command) -> None:
         """Publish a command."""
         self._broker.send(self._board_id, command)
+
+    def announce(self, level: str, payload: str) -> None:
+        """Publish to whoever subscribed to that topic of the board."""
+        self._broker.publish(topic(self._board_id, level), payload, qos=1)
 
     def decode(self, chunk: bytes) -> list[Frame]:
         """The frame of one message."""

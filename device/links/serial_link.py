@@ -81,6 +81,9 @@ class SerialWire:
         """Write a command."""
         self._write(encode_frame(command))
 
+    def announce(self, level: str, payload: str) -> None:
+        """Nobody else is on a line."""
+
     def decode(self, chunk: bytes) -> list[Frame]:
         """The frames completed by a chunk."""
         frames = self._decoder.feed(chunk)

@@ -32,6 +32,9 @@ class Wire(Protocol):
     def send(self, command: Command) -> None:
         """Send a command; LinkError where the wire is broken."""
 
+    def announce(self, level: str, payload: str) -> None:
+        """Tell others than the board, if the wire has any; LinkError where it is broken."""
+
     def decode(self, chunk: bytes) -> list[Frame]:
         """The frames completed by what arrived, oldest first; never raises."""
 

@@ -21,6 +21,7 @@ from device.live.hops import Predictor, check_fit
 from device.live.person import only_person
 from device.live.screen import LiveScreen
 from device.live.session import Session
+from device.live.student_version import student_version
 from device.stopping import until_stopped
 from device.tracker import SampleTracker
 from distillation.datasets import open_dataset
@@ -125,7 +126,11 @@ async def follow_board(job: LiveJob, student: StudentStream) -> dict[str, Any]:
                 from device.live.publish import publishing
 
                 told = publishing(
-                    job.publish, link.hello, student.gestures, home_assistant=job.home_assistant
+                    job.publish,
+                    link.hello,
+                    student.gestures,
+                    home_assistant=job.home_assistant,
+                    version=student_version(job.student),
                 )
                 audience.append(stack.enter_context(told))
             session, tracker = new_session(job, student, link, audience)

@@ -41,10 +41,17 @@ class GesturePublisher:
     """An audience at a broker. Retained: that it is there (else its last will says `offline`), and the sensor."""
 
     def __init__(
-        self, url: LinkUrl, hello: Hello, gestures: tuple[str, ...], *, home_assistant: bool
+        self,
+        url: LinkUrl,
+        hello: Hello,
+        gestures: tuple[str, ...],
+        *,
+        home_assistant: bool,
+        version: str = "",
     ) -> None:
         self._gesture_topic, self._live_topic = topic(hello.board_id, GESTURE), topic(hello.board_id, LIVE)
         self._sensor = discovery(hello, gestures) if home_assistant else None
+        self._version = {"student": version} if version else {}
         self._url, self._answer, self._answered = url, "", threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2)
         self._client.on_connect = self._on_connect
@@ -57,7 +64,7 @@ class GesturePublisher:
     def gesture(self, decision: Decision, time_s: float) -> None:
         """Tell that a gesture begins."""
         told = {"gesture": decision.gesture, "confidence": round(decision.confidence, 4), "time": time_s}
-        self._client.publish(self._gesture_topic, json.dumps(told), qos=0)
+        self._client.publish(self._gesture_topic, json.dumps(told | self._version), qos=0)
 
     def now(self, gesture: str | None, confidence: float) -> None:
         """Nothing: a hundred messages a second would tell nobody more."""
@@ -105,15 +112,17 @@ class GesturePublisher:
 
 @contextmanager
 def publishing(
-    url: str, hello: Hello, gestures: tuple[str, ...], *, home_assistant: bool
+    url: str, hello: Hello, gestures: tuple[str, ...], *, home_assistant: bool, version: str = ""
 ) -> Iterator[GesturePublisher]:
-    """A publisher while the block lasts.
+    """A publisher while the block lasts; `version` is that of the student's weights.
 
     Raises:
         ConfigError: no address of a broker.
         LinkError: the broker is not there, or refuses.
     """
-    publisher = GesturePublisher(broker_url(url), hello, gestures, home_assistant=home_assistant)
+    publisher = GesturePublisher(
+        broker_url(url), hello, gestures, home_assistant=home_assistant, version=version
+    )
     publisher.open()
     try:
         yield publisher

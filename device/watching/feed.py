@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Self
 
 from device.links.link import opener_of
 from device.links.url import MQTT_PORTS, LinkUrl
+from device.live.student_version import student_version
 from device.watching.boards import Boards
-from device.watching.own_student import StudentFile, student_version
+from device.watching.own_student import StudentFile
 from device.watching.scope import Scope
 from protocols.errors import ConfigError, LinkError
 

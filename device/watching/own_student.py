@@ -5,12 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import safetensors
-import safetensors.numpy
-
-from protocols.errors import DataError
-from protocols.fingerprint import weights_sha256
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,7 +23,7 @@ class StudentFile:
 
     Args:
         path: of its file.
-        version: see `student_version`.
+        version: see `device.live.student_version`.
         recordings: whose levels it takes; None: as its file says.
         data_dir: where datasets lie.
     """
@@ -45,7 +39,7 @@ class OwnStudent:
 
     Args:
         student: at its first sample.
-        version: see `student_version`.
+        version: see `device.live.student_version`.
     """
 
     def __init__(self, student: StudentStream, version: str) -> None:
@@ -65,21 +59,6 @@ class OwnStudent:
         if self._skipped:
             piece, self._skipped = replace(piece, after_gap=True), False
         return self._decider.take(self._predictor.take(piece))
-
-
-def student_version(path: Path) -> str:
-    """First 12 hexadecimal digits of the SHA-256 of a student's weights, as run records have them; without torch.
-
-    Raises:
-        DataError: no file of weights.
-    """
-    try:
-        weights = safetensors.numpy.load_file(path)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise DataError(
-            f"{path}: cannot be read as a student ({error}); expected a .safetensors file"
-        ) from error
-    return weights_sha256(weights.items())[:12]
 
 
 def load_own_student(file: StudentFile, hello: Hello) -> OwnStudent:

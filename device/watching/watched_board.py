@@ -81,7 +81,7 @@ class WatchedBoard:
         self._fault, self._fault_s = "", -math.inf  # of any other message, and when that was
         self._status: Status | None = None
         self._rate = StatusRate()
-        self._streaming = False
+        self._streaming = self._was_lost = False
 
     def take(self, frame: Frame, arrived_s: float, *, retained: bool = False) -> None:
         """Follow a frame; one that cannot be is a problem of the board's.
@@ -100,7 +100,8 @@ class WatchedBoard:
 
     def come_and_go(self, *, online: bool) -> None:
         """What its last will, or its link, says."""
-        self.num_reconnects += online and self.online is False
+        self.num_reconnects += online and self._was_lost
+        self._was_lost = not online and (self._was_lost or self.online is True)
         self.online, self._heard_s = online, self._now_s()
         if not online:
             self._streaming = False
@@ -108,6 +109,7 @@ class WatchedBoard:
 
     def unknown(self, problem: str) -> None:
         """Nobody can hear it at the moment."""
+        self._was_lost = self._was_lost or self.online is True
         self.online, self.problem, self._streaming = None, problem, False
 
     def reject(self, level: str, error: Exception) -> None:

@@ -1,6 +1,7 @@
 """What the tests of live gestures share: a link made of frames, and a student that reads the answer off the signal."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +77,7 @@ class FakeLink:
     def __init__(self, seconds=60.0, *, lost=(), refuses=(), begin=None, **changes):
         self.hello = hello(**changes)
         self.arrived_s = 1_000_000.0
-        self.prompts = []
+        self.prompts, self.announced = [], []
         self._gesture = 0
         self._frames, self._lost, self._refuses, self._begin = round(seconds * 50), lost, refuses, begin
 
@@ -88,6 +89,9 @@ class FakeLink:
             await asyncio.sleep(0)  # commands are on their way meanwhile
             if i not in self._lost:
                 yield Samples.of(i, 20_000 * i, counts)
+
+    def announce(self, level, payload):
+        self.announced.append((level, json.loads(payload)["gesture"]))
 
     async def command(self, name, argument=""):
         assert name == "prompt"

@@ -179,6 +179,9 @@ class WornLink:
             await asyncio.sleep(0)  # commands are on their way meanwhile
             yield Samples.of(i, 20_000 * i, np.rint(counts).astype(np.int16))
 
+    def announce(self, level, payload):
+        pass
+
     async def command(self, name, argument=""):
         assert name == "prompt"
         self.prompts.append(argument)
