@@ -29,7 +29,7 @@ CONTACT = {
     "drift": ("↕", "moves on the skin", "warn"),
 }
 MAX_ELECTRODES = 64
-# One lithium cell, 4.2 V when full: below 3.5 V less than a tenth is left; a board's 3.3 V regulator stops a little above 3.3 V.
+# One lithium cell, 4.2 V when full: below 3.5 V less than a tenth is left, and a 3.3 V regulator soon stops.
 CELL_MV = (2500, 4400)
 LOW_MV, EMPTY_MV = 3500, 3350
 SLOW_SHARE, LOSSY_SHARE, DRIFT_PPM = 0.02, 0.01, 200.0  # beyond these somebody should look

@@ -39,10 +39,11 @@ async def devices_page() -> None:
         ui.label("Devices").classes("page-title").props("role=heading aria-level=1")
         if site().status_only:
             ui.label(scope_page.STATUS_ONLY).classes("notice")
-        if site().boards is None:
+        feed = site().boards
+        if feed is None:
             no_boards()
         else:
-            BoardsCard(site().boards)
+            BoardsCard(feed)
         card = ClientsCard()
         await card.look()
         ui.timer(EVERY_S, card.look)
@@ -104,6 +105,7 @@ class ClientsCard:
             self._history = await asyncio.to_thread(latest_history)
         if self._history is None:
             self._say("No run yet: who takes part appears here by itself.", "")
+            self._list.set_visibility(False)
             return
         await follow(self._history)
         clients = participation(tuple(self._history.parts.values()))

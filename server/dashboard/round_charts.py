@@ -99,28 +99,22 @@ def fidelity_chart(view: RunView, figure: str, title: str, note: str, unit: str)
 
 
 def event_chart(view: RunView) -> RoundChart:
-    """CLER, misses and false activations of the arm that is best known, by student."""
-    chosen: dict[str, str] = {"student": "shared"}
+    """CLER, misses and false activations by student: of validation people, or of tested ones where nobody validates."""
 
     def lines() -> Iterator[Line]:
         for arm in view.arms:
-            yield from arm_lines(curves_of(arm), EVENTS, arm, chosen["student"])
+            curves = measured(arm, "validation") or measured(arm, "test")
+            yield from arm_lines(curves, EVENTS, arm, str(student.value))
 
-    def curves_of(arm: str) -> dict[str, Curve]:
-        student = chosen["student"]
+    def measured(arm: str, split: str) -> dict[str, Curve]:
+        chosen, parts = str(student.value), view.history.of(arm)
         return view.figure(
-            ("events", arm, student), lambda: event_curves(view.history.of(arm), student=student)
+            ("events", arm, chosen, split), lambda: event_curves(parts, student=chosen, split=split)
         )
 
-    def choose() -> None:
-        chosen["student"] = str(student.value)
-        chart.update()
-
-    chart = RoundChart(
-        "Gesture errors", EVENT_NOTE, lines, view, unit="%", nothing="Not measured by round in this run."
-    )
+    chart = RoundChart("Gesture errors", EVENT_NOTE, lines, view, unit="%", nothing=UNMEASURED)
     with chart.tools:
-        student = switch(STUDENTS, choose)
+        student = switch(STUDENTS, chart.update)
     return chart
 
 
@@ -173,8 +167,10 @@ def duration_chart(view: RunView) -> RoundChart:
 
     def lines() -> Iterator[Line]:
         spent = view.figure("durations", lambda: durations(view.parts))
-        for key, curve in parts_of(spent).items():
-            yield Line(SPENT.get(key, key), curve.rounds, curve.values)
+        known = parts_of(spent)
+        for key, curve in known.items():
+            name = "whole round" if list(known) == ["rest"] else SPENT.get(key, key)
+            yield Line(name, curve.rounds, curve.values)
 
     note = "Seconds of each round and what they were spent on, averaged over the federations of this run."
     return RoundChart(

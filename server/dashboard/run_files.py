@@ -137,10 +137,15 @@ class FilesCard:
             for name, size in files[:MAX_FILES]:
                 with ui.element("li"):
                     ui.link(shown(name), download_path(self.view.name, name))
-                    ui.label(f"{megabytes(size)} MB").classes("muted small")
+                    ui.label(file_size(size)).classes("muted small")
             if len(files) > MAX_FILES:
                 with ui.element("li"):
                     ui.label(f"and {len(files) - MAX_FILES} more in the run's folder").classes("muted")
+
+
+def file_size(num_bytes: int) -> str:
+    """Decimal; small files in kB, so that none looks empty that is not."""
+    return f"{num_bytes / 1e3:,.1f} kB" if num_bytes < 1e6 else f"{megabytes(num_bytes)} MB"
 
 
 def about(view: RunView) -> str:

@@ -10,6 +10,7 @@ from nicegui import ui
 
 from server.dashboard.layout import shown
 from server.dashboard.people_chart import methods_of
+from server.dashboard.run_files import about
 from server.dashboard.run_rows import percent
 from server.dashboard.run_view import arm_words
 from server.history.figures import final_people
@@ -51,6 +52,7 @@ class RunHead:
             with ui.element("div").classes("spread"):
                 self.name = ui.label(shown(view.name)).classes("run-name mono")
                 self.chip = ui.element("span").classes("chip")
+            self.about = ui.label().classes("muted small")
             self.outcome = ui.label("Reading the record …").classes("outcome").props('role="status"')
             with (
                 ui.element("div")
@@ -79,6 +81,7 @@ class RunHead:
 
     def update(self) -> None:
         """What the record says now."""
+        self.about.text = about(self.view)
         self._progress()
         self._name_problems()
         now = headline(self.view)

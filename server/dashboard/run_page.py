@@ -16,7 +16,7 @@ from server.dashboard.layout import page_frame, shown
 from server.dashboard.participation_table import ParticipationTable
 from server.dashboard.people_chart import PeopleChart
 from server.dashboard.round_charts import TrafficChart, duration_chart, event_chart, loss_chart
-from server.dashboard.run_files import FilesCard, PackCard, SettingsCard, about
+from server.dashboard.run_files import FilesCard, PackCard, SettingsCard
 from server.dashboard.run_head import RunHead
 from server.dashboard.run_view import RunView
 from server.dashboard.state import follow, site
@@ -76,7 +76,6 @@ class RunPage:
         self._version = self._epoch = -1
         self._files_s = -FILES_S
         self.head = RunHead(view)
-        self.about = ui.label().classes("muted small")
         with ui.element("div").classes("cards wide"):
             self.sections = tuple(self._build())
             self.files = FilesCard(view)
@@ -103,7 +102,6 @@ class RunPage:
         if self._version == self.view.history.version:
             return
         self._version = self.view.history.version
-        self.about.text = about(self.view)
         for section in self.sections:
             section.update()
             await asyncio.sleep(0)  # other visitors need not wait for all of it

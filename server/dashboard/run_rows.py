@@ -92,7 +92,7 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "experiment": run.experiment,
         "data": run.dataset,
         "student": run.student,
-        "methods": ", ".join(methods),
+        "methods": " · ".join(methods),
         "seeds": ", ".join(map(str, run.seeds)),
         "rounds": number(run.rounds_done),
         "accuracy": number(accuracy),

@@ -32,13 +32,19 @@ def scope_page(board_id: str) -> None:
     feed = site().boards
     with page_frame(board_id, here="devices"):
         ui.link("← All devices", "/devices")
-        ui.label(shown(board_id)).classes("page-title")
         if site().status_only:
+            title(board_id)
             ui.label(STATUS_ONLY).classes("notice")
         elif feed is None:
+            title(board_id)
             ui.label("This page was started without boards; start it with --boards URL.").classes("notice")
         else:
             BoardView(feed, board_id)
+
+
+def title(board_id: str) -> None:
+    """The heading."""
+    ui.label(shown(board_id)).classes("page-title").props("role=heading aria-level=1")
 
 
 class BoardView:
@@ -49,10 +55,12 @@ class BoardView:
         self._open = ExitStack()
         self._scope: Scope | None = None
         status = self._status()
+        with ui.element("div").classes("spread"):
+            title(board_id)
+            self._controls()
         self._missing = ui.label().classes("notice warn")
         with ui.element("section").classes("card"):
             self._view = ScopeView(status.channels if status else 8)
-            self._controls()
         self._facts = BoardList(linked=False)
         self._look()
         ui.timer(PUSH_S, self._push)
@@ -64,17 +72,24 @@ class BoardView:
 
     def _controls(self) -> None:
         with ui.element("div").classes("row"):
-            self._start = ui.element("button").classes("button quiet").props("type=button")
-            self._stop = ui.element("button").classes("button quiet").props("type=button")
             self._answer = ui.label().classes("muted").props("role=status")
-        for button, name, word in ((self._start, "start", "Start streaming"), (self._stop, "stop", "Stop")):
+            self._start = ui.element("button").classes("button").props("type=button")
+            self._stop = ui.element("button").classes("button quiet").props("type=button")
+        for button, name, word in (
+            (self._start, "start", "Start streaming"),
+            (self._stop, "stop", "Stop streaming"),
+        ):
             with button:
                 ui.label(word)
             button.on("click", lambda name=name: self._command(name))
 
     async def _command(self, name: str) -> None:
         self._answer.set_text("Asked; waiting for the board …")
-        self._answer.set_text(shown(await self._feed.command(self._board_id, name)))
+        try:
+            answer = await self._feed.command(self._board_id, name)
+        except ConfigError as error:  # it went away just now
+            answer = str(error)
+        self._answer.set_text(f"{name}: {shown(answer, 300)}")
 
     def _look(self) -> None:
         """Once a second: what is known of the board."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -61,10 +60,9 @@ def build_app(shown_site: Site, door: Door | None) -> ASGIApp:
 
 def register_pages() -> None:
     """Every page of the site."""
-    for name in ("home_page", "run_page", "runs_page", "compare_page", "devices_page", "teacher_page"):
-        try:
-            module = importlib.import_module(f"server.dashboard.{name}")
-        except ModuleNotFoundError:
-            continue
-        module.register()
+    # Imported here: pages are registered with NiceGUI as they are imported, or soon after.
+    from server.dashboard import compare_page, devices_page, home_page, run_page, runs_page, teacher_page
+
+    for page in (home_page, run_page, runs_page, compare_page, devices_page, teacher_page):
+        page.register()
     add_error_pages(pages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
@@ -107,7 +108,9 @@ class GainCards:
         if gain is None:
             return
         self.bars.show(gain_rows(gain))
-        methods = [m for arm in ARMS if (m := method_of(arm, student)) is not None]
+        methods = [
+            replace(m, title=arm_words(arm)) for arm in ARMS if (m := method_of(arm, student)) is not None
+        ]
         ordered = sorted(gain.per_person, key=lambda row: -row[3])
         self.dots.show(methods, [{"name": shown(p[0], 80), "values": [p[1], p[2]]} for p in ordered])
 

@@ -13,7 +13,7 @@ export default {
         </span>
       </div>
       <ul class="boards-list">
-        <li v-for="key in visible" :key="key" class="board" v-memo="[cells.get(key)]">
+        <li v-for="key in visible" :key="key" :class="['board', { stale: cells.get(key).state === 'offline' }]" v-memo="[cells.get(key)]">
           <div class="board-head">
             <a v-if="cells.get(key).link" :href="cells.get(key).link" class="board-name" :title="cells.get(key).whole"><bdi>{{ cells.get(key).name }}</bdi></a>
             <span v-else class="board-name" :title="cells.get(key).whole"><bdi>{{ cells.get(key).name }}</bdi></span>
@@ -22,7 +22,7 @@ export default {
           </div>
           <dl class="board-facts">
             <div v-for="[name, label, hint] in facts" :key="name" :class="cells.get(key)[name + '_kind']">
-              <dt :title="hint">{{ label }}</dt><dd><bdi>{{ cells.get(key)[name] }}</bdi><span v-if="name === 'gesture'" class="muted"> {{ cells.get(key).sure }}</span></dd>
+              <dt :title="hint">{{ label }}</dt><dd><bdi>{{ cells.get(key)[name] }}</bdi><span v-if="name === 'gesture' && cells.get(key).sure" class="board-sure">{{ cells.get(key).sure }}</span></dd>
             </div>
             <div class="board-contact">
               <dt title="How well each electrode touches the skin">Contact</dt>
@@ -33,7 +33,7 @@ export default {
             </div>
           </dl>
           <a v-if="cells.get(key).link" :href="cells.get(key).link" class="button quiet board-open" :aria-label="'Signal of ' + cells.get(key).name"><q-icon name="show_chart" aria-hidden="true"></q-icon>Signal</a>
-          <ul v-if="cells.get(key).problems.length" class="board-problems">
+          <ul v-if="cells.get(key).problems.length" class="board-problems" :aria-live="order.length === 1 ? 'polite' : 'off'">
             <li v-for="problem in cells.get(key).problems" :key="problem"><q-icon name="warning_amber" aria-hidden="true"></q-icon><bdi>{{ problem }}</bdi></li>
           </ul>
         </li>

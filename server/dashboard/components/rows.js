@@ -7,8 +7,9 @@ export default {
       </q-input>
       <q-table flat dense :rows="shown" :columns="ordered" row-key="key" :filter="words" :filter-method="matching"
         v-model:pagination="page" :rows-per-page-options="[10, 25, 100, 0]" :visible-columns="visible"
-        :no-data-label="nothing" :hide-bottom="shown.length > 0 && shown.length <= 10" binary-state-sort
+        :hide-bottom="shown.length > 0 && shown.length <= 10 && !words" binary-state-sort
         :table-header-class="'rows-head'" :title="''" :aria-label="label">
+        <template v-slot:no-data><span class="muted">{{ words ? "Nothing found." : nothing }}</span></template>
         <template v-slot:body-cell="cell">
           <q-td :props="cell" :class="{ 'rows-long': cell.col.long, mono: cell.col.mono }" :title="cell.col.long ? cell.value : undefined">
             <span v-if="cell.col.chip" class="chip" :class="cell.col.chip[cell.value]">{{ cell.value }}</span>

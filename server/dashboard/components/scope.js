@@ -5,7 +5,9 @@ import { Columns } from "scope_columns";
 import { Drawing, inksOf } from "scope_drawing";
 
 const SPANS_S = [2, 5, 10];
-const RANGES_UV = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000];
+const DECADES = [10, 100, 1e3, 1e4, 1e5];
+const RANGES_UV = DECADES.flatMap((uv) => [uv, 2 * uv, 5 * uv]);
+const FINE_UV = DECADES.flatMap((uv) => [1, 1.5, 2, 3, 4, 6, 8].map((step) => step * uv)); // automatic gain
 const BEHIND_MS = 90; // what is drawn stays this far behind what came, so that uneven arrivals do not show
 const JUMP_MS = 1000; // further away than this one jumps instead of hurrying
 const SAY_AGAIN_MS = 1000; // "took" may have been lost with a connection
@@ -26,10 +28,10 @@ export default {
             <span v-if="now.right !== null" :class="['chip', now.right ? 'good' : 'bad']">{{ now.right ? "✓ right" : "✗ different" }}</span>
           </div>
         </div>
-        <div class="scope-state"><span :class="['chip', state.kind]">{{ state.words }}</span></div>
       </div>
       <div class="scope-tools">
         <button type="button" class="button quiet" :aria-pressed="String(paused)" @click="pause">{{ paused ? "▶ Go on" : "❚❚ Pause" }}</button>
+        <span :class="['chip', 'scope-state', state.kind]">{{ state.words }}</span>
         <span class="scope-set" role="group" aria-label="Seconds shown">
           <button v-for="s in spans" :key="s" type="button" class="scope-pick" :aria-pressed="String(s === spanS)" @click="setSpan(s)">{{ s }} s</button>
         </span>
@@ -44,14 +46,18 @@ export default {
             :aria-pressed="String(!hidden[c - 1])" :aria-label="'Channel ' + c" @click="toggle(c - 1)">{{ c }}</button>
         </span>
       </div>
-      <canvas ref="canvas" class="scope-canvas" :style="{'--rows': channels}" aria-hidden="true"></canvas>
+      <div class="scope-stage">
+        <canvas ref="canvas" class="scope-canvas" :style="{'--rows': channels}" aria-hidden="true"></canvas>
+        <div v-if="!begun" class="scope-nothing">No signal yet: it appears here as soon as the board streams.</div>
+      </div>
+      <div v-if="begun && !predicted" class="muted small">No gestures are predicted here: start this page with --student FILE, or run \`myofed live\` beside it.</div>
       <div class="scope-keys">Keys: space pauses · + and − size · A automatic · [ and ] seconds · 1–9 channels</div>
       <div class="sr-only" aria-live="polite">{{ spoken }}</div>
     </div>`,
-  props: { boardChannels: Number, streaming: Boolean },
+  props: { boardChannels: Number },
   data: () => ({
     spans: SPANS_S, spanS: 5, auto: true, rangeUv: 200, paused: false, hidden: [], channels: 0, spoken: "",
-    now: { gesture: null, asked: null, confidence: null, right: null }, arriving: false,
+    now: { gesture: null, asked: null, confidence: null, right: null }, arriving: false, begun: false, predicted: false,
   }),
   computed: {
     range() {
@@ -62,7 +68,7 @@ export default {
     },
     state() {
       if (this.paused) return { words: "paused", kind: "warn" };
-      return this.arriving ? { words: "● live", kind: "good" } : { words: "no signal now", kind: "" };
+      return this.arriving ? { words: "● live", kind: "good" } : { words: "no signal", kind: "" };
     },
   },
   created() {
@@ -98,11 +104,13 @@ export default {
       this.took += 1;
       if (!this.columns?.continues(piece)) this.begin(piece);
       this.columns.put(piece);
+      this.predicted ||= piece.predicted.length > 0;
       this.arrived = performance.now();
       if (!document.hidden && !this.paused) this.say();
     },
     begin(piece) {
       this.columns = new Columns(piece.channels, piece.column_ms);
+      this.begun = true;
       this.channels = piece.channels;
       this.hidden = this.hidden.slice(0, piece.channels);
       this.end = null;
@@ -151,8 +159,8 @@ export default {
       const peaks = [...this.columns.peaks(from, this.columns.end)].filter((_, c) => !this.hidden[c]).sort((a, b) => a - b);
       // One loose electrode must not flatten the others.
       const peak = Math.min(peaks.at(-1) ?? 0, 4 * (peaks[peaks.length >> 1] ?? 0));
-      const range = RANGES_UV.find((uv) => uv >= peak) ?? RANGES_UV.at(-1);
-      if (range > this.rangeUv || peak < 0.3 * this.rangeUv) this.setRange(range); // not to and fro
+      const range = FINE_UV.find((uv) => uv >= peak) ?? FINE_UV.at(-1);
+      if (range > this.rangeUv || peak < 0.55 * this.rangeUv) this.setRange(range); // not to and fro
     },
     setRange(uv) {
       if (uv !== this.rangeUv) this.redraw();
@@ -181,8 +189,8 @@ export default {
     },
     zoom(step) {
       this.auto = false;
-      const at = RANGES_UV.indexOf(this.rangeUv) + step;
-      this.setRange(RANGES_UV[Math.min(Math.max(at, 0), RANGES_UV.length - 1)]);
+      const next = step > 0 ? RANGES_UV.find((uv) => uv > this.rangeUv) : RANGES_UV.findLast((uv) => uv < this.rangeUv);
+      if (next) this.setRange(next);
     },
     setAuto() {
       this.auto = true;

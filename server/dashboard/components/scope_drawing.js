@@ -2,8 +2,8 @@
 
 import { HERE } from "scope_columns";
 
-const LANES = ["asked", "said"];
-const LANE = 30, AXIS = 22, GUTTER = 46; // CSS pixels
+const LANES = ["asked", "predicted"];
+const LANE = 30, AXIS = 22, GUTTER = 58; // CSS pixels
 
 // The page's colours, which change with its theme; neighbouring channels differ in hue.
 export function inksOf(element) {
