@@ -56,7 +56,7 @@ def busy_s(spans: Iterable[tuple[float, float]], first_s: float, last_s: float) 
     total, reached = 0.0, first_s
     placed = []
     for told_s, duration_s in spans:
-        end_s = min(max(told_s, first_s + duration_s), last_s)
+        end_s = min(max(first_s + duration_s, told_s), last_s)  # in this order NaN counts as the earliest
         placed.append((max(end_s - duration_s, first_s), end_s))
     for begin_s, end_s in sorted(placed):
         total += max(0.0, end_s - max(begin_s, reached))

@@ -61,6 +61,7 @@ class FederatedDistillation(Strategy):
         self._asked: list[Message] = []
         self._shared: Weights = {}
         self._asked_pack = ""
+        self._asked_version = ""
         self.num_usable = 0
         self.trained: list[tuple[float, float]] = []
 
@@ -72,6 +73,7 @@ class FederatedDistillation(Strategy):
         self._shared = weights_from_record(arrays)
         local = self.plan.rounds.local(server_round, with_pack=bool(self.pack))
         self._asked_pack = self.pack if local.soft_weight > 0 else ""
+        self._asked_version = student_version(self._shared)
         task = self._task("train", server_round, local.to_json(), pack=self._asked_pack)
         clients = self.sample(server_round)
         self.record.append("asked", round=server_round, clients=[member.subject for member in clients])
@@ -207,7 +209,7 @@ class FederatedDistillation(Strategy):
             num_examples=update.num_examples,
             metrics=learned_figures(update),
             bytes_up=reply.num_bytes,
-            student_version=student_version(self._shared),
+            student_version=self._asked_version,
             **seconds,
         )
         return update

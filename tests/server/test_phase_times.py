@@ -19,6 +19,7 @@ SECONDS = st.floats(0, 1e6)
         ([(104, 2), (103, 2)], 3),  # overlapping: from 101 to 104
         ([(5, 2)], 2),  # a clock that is behind: it cannot have begun before it was asked
         ([(9e9, 3)], 3),  # one that is ahead: it cannot have ended after it answered
+        ([(float("nan"), 3), (float("-inf"), 1)], 3),  # no clock at all
         ([(105, 99)], 10),  # more than there was
     ],
 )
