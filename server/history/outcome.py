@@ -39,8 +39,9 @@ def outcome(history: History, state: str, *, now_s: float) -> str:
         return ", ".join(["completed", *_final(history)])
     if state == "failed":
         return _failed(parts)
-    progress = [*_rounds(history, parts), *_clients(parts), *_accuracy(parts)]
-    if state == "running":
+    running = state == "running"
+    progress = [*_rounds(history, parts, running=running), *_clients(parts), *_accuracy(parts)]
+    if running:
         return ", ".join([*progress, *_time_left(history, parts, now_s)]) or "starting, no round yet"
     return "stopped " + (
         ", ".join(["at " + progress[0], *progress[1:]]) if progress else "before the first round"
@@ -66,34 +67,35 @@ def _done(part: Part) -> int:
     return min(part.last_round, part.planned) if part.planned else part.last_round
 
 
-def _rounds(history: History, parts: Sequence[Part]) -> Iterator[str]:
+def _rounds(history: History, parts: Sequence[Part], *, running: bool) -> Iterator[str]:
     """How far it is: of one federation, of the two that are compared, or of many."""
     expected = expected_parts(history)
     if not any(part.planned or part.row_of for part in parts):
         return
     if expected == 1:
-        yield _round(parts[0])
+        yield _round(parts[0], running=running)
     elif expected == 2 and {part.method for part in parts} <= {WITHOUT, WITH} and len(parts) <= 2:
-        yield _two({part.method: part for part in parts})
+        yield _two({part.method: part for part in parts}, running=running)
     else:
         done, planned = rounds_done(history)
         complete = sum(part.completed for part in parts)
         yield f"{done:,} of {planned:,} rounds in all, {complete} of {expected} federations complete"
 
 
-def _round(part: Part) -> str:
+def _round(part: Part, *, running: bool) -> str:
     """The round that is going on, or the last that ended."""
-    going_on = part.asked_now[0] if part.asked_now else part.last_round
+    going_on = part.asked_now[0] if part.asked_now and running else part.last_round
     return f"round {going_on:,} of {part.planned:,}" if part.planned else f"round {going_on:,}"
 
 
-def _two(parts: dict[str, Part]) -> str:
+def _two(parts: dict[str, Part], *, running: bool) -> str:
     """With the teacher, and without; they may run at once or one after the other."""
     named = [(parts[m], name) for m, name in ((WITH, "with teacher"), (WITHOUT, "without")) if m in parts]
-    if len(named) == 2 and _round(named[0][0]) == _round(named[1][0]):
-        return f"{_round(named[0][0])} with and without teacher"
-    told = [f"{'complete' if part.completed else _round(part)} {name}" for part, name in named]
-    return " and ".join(told) + (" teacher" if told[0].endswith(" without") else "")
+    told = ["complete" if part.completed and running else _round(part, running=running) for part, _ in named]
+    if len(set(told)) < len(told):
+        return f"{told[0]} with and without teacher"
+    sentence = " and ".join(f"{what} {name}" for what, (_, name) in zip(told, named, strict=True))
+    return sentence if sentence.count("teacher") else f"{sentence} teacher"
 
 
 def _clients(parts: Sequence[Part]) -> Iterator[str]:
