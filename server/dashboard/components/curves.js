@@ -1,6 +1,7 @@
 // Curves by round on the bundled ECharts. The data live here, in the browser: the server sends everything once
 // (`show`) and afterwards only what is new (`append`). Every text is put in as text, never as HTML.
-const POINTS_OF_A_PERSON = 300; // about what there are pixels for; more would only cost time
+const POINTS_OF_A_GROUP = 12000; // of all thin lines together: what a slow machine draws in well under 100 ms
+const POINTS_OF_A_PERSON = [100, 400]; // of one of them: fewer would lie, more are not seen
 const NEAR_PX = 14; // how near the pointer must be to a person's line to name it
 
 export default {
@@ -289,9 +290,9 @@ export default {
       if (JSON.stringify(entries) !== JSON.stringify(this.legend)) this.legend = entries;
       this.empty = ![...this.lines.values()].some((line) => line.values.some((v) => v != null));
       const latest = this.own().filter((line) => line.rounds.length);
-      const said = latest.map((line) => `${line.name} ${this.figure(line.values.at(-1))}`);
+      const said = latest.map((line) => `${line.name} ${this.figure(line.values.at(-1))} in round ${line.rounds.at(-1)}`);
       for (const [group, lines] of this.groups()) said.push(`${group}: ${lines.length} lines`);
-      this.spoken = said.length ? `${this.label}, round ${this.lastRound()}: ${said.join(", ")}` : `${this.label}: ${this.nothing}`;
+      this.spoken = said.length ? `${this.label}: ${said.join(", ")}` : `${this.label}: ${this.nothing}`;
     },
     ink(line, index) {
       if (line.color) return line.color[isDark() ? 1 : 0];
@@ -326,8 +327,10 @@ function pairs(line, scale) {
 /** Many thin lines as one, with gaps between them: a hundred series of their own would be slow to draw. */
 function joined(lines, scale) {
   const data = [];
+  const [fewest, most] = POINTS_OF_A_PERSON;
+  const points = Math.min(most, Math.max(fewest, POINTS_OF_A_GROUP / lines.length));
   for (const line of lines) {
-    const step = Math.max(1, Math.ceil(line.rounds.length / (POINTS_OF_A_PERSON / 2)));
+    const step = Math.max(1, Math.ceil(line.rounds.length / (points / 2)));
     for (let i = 0; i < line.rounds.length; i += step) {
       if (step < 3) {
         for (let k = i; k < Math.min(i + step, line.rounds.length); k++) push(k);
