@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,6 @@ from server.history.history import History
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
     from server.history.figures import Accuracy
     from server.history.part import Part
@@ -51,7 +50,7 @@ class Scalars:
     def __init__(self, record: RunRecord) -> None:
         self._history, self._part = History(record.folder), record.part
         self._folder = record.folder / FOLDER / record.part
-        self._stream: BinaryIO | None = None
+        self._file: EventFile | None = None
         self._written: dict[str, int] = {}  # by tag: the last round that is in the file
         self._broken = False
 
@@ -63,13 +62,14 @@ class Scalars:
             self._write_new()
         except ModuleNotFoundError as error:
             self._give_up(f'{error.name} is not installed: pip install "myofed[learn]"')
-        except OSError as error:
-            self._give_up(str(error))
+        except Exception as error:  # noqa: BLE001  (hours of training must not end with a picture of them)
+            self._give_up(f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
         """Close the file; another `update` would begin a new one."""
-        if self._stream is not None:
-            self._stream.close()
+        if self._file is not None:
+            with suppress(OSError):  # a full disk was said by `update`
+                self._file.close()
 
     def _give_up(self, reason: str) -> None:
         self._broken = True
@@ -81,16 +81,15 @@ class Scalars:
         part = self._history.parts.get(self._part)
         if part is None:
             return
-        if self._stream is None:
-            self._stream = _new_file(self._folder)
-            _write(self._stream, time.time(), file_version="brain.Event:2")
+        if self._file is None:
+            self._file = EventFile(self._folder)
         times = {row.round: row.time_s for row in part.rows}
         for tag, curve in scalars_of(part).items():
             for step, value in zip(curve.rounds, curve.values, strict=True):
                 if step > self._written.get(tag, -1):
-                    _write(self._stream, times.get(step, time.time()), step=step, tag=tag, value=value)
+                    self._file.scalar(tag, step, value, times.get(step, part.time_s))
                     self._written[tag] = step
-        self._stream.flush()
+        self._file.flush()
 
 
 @contextmanager
@@ -159,31 +158,35 @@ def _clients(part: Part) -> dict[str, Curve]:
     }
 
 
-def _new_file(folder: Path) -> BinaryIO:
-    """An empty event file that replaces all earlier ones of the folder, which told of the same rounds."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
-    return (folder / f"events.out.tfevents.{time.time_ns()}").open("wb")
+class EventFile:
+    """An event file that replaces all earlier ones of its folder, which told of the same rounds.
 
+    Raises:
+        ModuleNotFoundError: TensorBoard is not installed; nothing was touched.
+    """
 
-def _write(
-    stream: BinaryIO,
-    time_s: float,
-    *,
-    step: int = 0,
-    tag: str = "",
-    value: float = 0.0,
-    file_version: str = "",
-) -> None:
-    """One event: the file's first, or a figure of a round."""
-    from tensorboard.compat.proto.event_pb2 import Event  # imported late: a run without TensorBoard goes on
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.summary.writer.record_writer import RecordWriter
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # late, so that a run without it goes on
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-    event = Event(wall_time=time_s, step=step)
-    if file_version:
-        event.file_version = file_version
-    else:
-        event.summary.CopyFrom(Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
-    RecordWriter(stream).write(event.SerializeToString())
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+        self._event, self._summary = Event, Summary
+        self._stream = (folder / f"events.out.tfevents.{time.time_ns()}").open("wb")
+        self._records = RecordWriter(self._stream)
+        self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+
+    def scalar(self, tag: str, step: int, value: float, time_s: float) -> None:
+        """Add a figure of a round."""
+        summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
+        self._records.write(self._event(wall_time=time_s, step=step, summary=summary).SerializeToString())
+
+    def flush(self) -> None:
+        """Show readers what was added."""
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()

@@ -33,6 +33,9 @@ def comparison_picture(run: DrawnRun) -> Figure:
     axes = figure.add_subplot()
     for row, (method, people) in enumerate(finals.items()):
         _draw_row(axes, row, method, np.sort(100 * np.array(list(people.values()))))
+    axes.text(
+        1.01, -0.7, "mean ± sd", transform=axes.get_yaxis_transform(), va="center", color=GREY, fontsize=7
+    )
     axes.set_yticks(range(len(finals)), [method.title for method in finals])
     axes.set_ylim(len(finals) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

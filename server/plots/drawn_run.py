@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from protocols.errors import DataError
 from server.history.figures import accuracy_curves, arrival_curves, final_people
 from server.history.history import History
-from server.history.methods import METHODS, method_of
+from server.history.methods import METHODS, UNLABELLED_LDA, method_of
 from server.plots.style import shown
 
 if TYPE_CHECKING:
@@ -73,12 +73,17 @@ class DrawnRun:
         found: dict[Method, dict[str, float]] = {method: {} for method in METHODS.values()}
         for person in final_people(self.history):
             for (federation, student), accuracy in person.accuracy.items():
-                method = method_of(federation, student) or METHODS.get(federation)
-                if method is not None:
+                if method := method_of(federation, student):
                     found[method][person.subject] = accuracy
         if not any(found.values()):
             raise NothingToDraw("nobody was tested yet")
-        return {method: people for method, people in found.items() if people}
+        return {self._titled(method): people for method, people in found.items() if people}
+
+    def _titled(self, method: Method) -> Method:
+        """Without labels of their own, people's LDA is others'."""
+        if method.row == "lda" and self.history.result.get("labels") is False:
+            return replace(method, title=UNLABELLED_LDA)
+        return method
 
 
 def headline(finals: dict[Method, dict[str, float]]) -> Method:

@@ -86,5 +86,6 @@ def _draw_panel(
     axes.set_title(method.title, color=GREY)
     if against == "bytes":
         axes.set_xlabel("sent up and down until then, MB")
+        axes.set_xlim(left=0)
     else:
         rounds_axis(axes)
