@@ -11,6 +11,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -184,6 +185,9 @@ def simulate(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run: its name or folder.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Open a live page beside it, to look at in your browser.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """A whole federation on this machine; without arguments on synthetic people, in under two minutes."""
@@ -191,6 +195,7 @@ def simulate(
     from simulations.progress import show_progress
     from simulations.report import as_table
     from simulations.simulate import simulate as run_simulation
+    from simulations.watching import live_page
 
     choices = Choices(
         experiment=experiment,
@@ -206,9 +211,15 @@ def simulate(
         resume=resume,
     )
     run = choose_run(choices)
-    with show_progress(run) as progress:
-        result = run_simulation(run, workers=workers, progress=progress)
-    report(result, as_table, as_json=as_json)
+    with ExitStack() as beside:
+        page = beside.enter_context(live_page(run.folder.parent)) if watch else None
+        if page is not None:
+            sys.stderr.write(f"myofed: this run is at {page.of(run.folder.name)}\n")
+        with show_progress(run) as progress:
+            result = run_simulation(run, workers=workers, progress=progress)
+        report(result, as_table, as_json=as_json)
+        if page is not None:
+            page.stay()
 
 
 @app.command()

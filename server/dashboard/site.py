@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 
     from server.dashboard.login_page import Door
 
+# Quasar's colours, of the variables of static/style.css.
+BRAND = {
+    "primary": "accent",
+    "positive": "good",
+    "negative": "bad",
+    "warning": "warn",
+    "dark": "card",
+    "dark-page": "paper",
+}
+
 
 def build_app(shown_site: Site, door: Door | None) -> ASGIApp:
     """The whole site; its lifespan is that of the boards' feed."""
@@ -66,3 +76,4 @@ def register_pages() -> None:
     for page in (home_page, run_page, runs_page, compare_page, devices_page, teacher_page):
         page.register()
     add_error_pages(pages)
+    pages.config.quasar_config["brand"] = {name: f"var(--{ours})" for name, ours in BRAND.items()}
