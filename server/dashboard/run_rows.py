@@ -85,6 +85,7 @@ def run_row(run: RunSummary) -> dict[str, Any]:
     """
     headline, accuracy = run.headline or ("", None)
     methods = [clean(title(method)) for method in run.methods]
+    known = run.state != "unreadable"  # nothing counted is not the same as zero
     values = {
         "state": run.state,
         "name": run.name,
@@ -94,11 +95,11 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "student": run.student,
         "methods": " · ".join(methods),
         "seeds": ", ".join(map(str, run.seeds)),
-        "rounds": number(run.rounds_done),
+        "rounds": number(run.rounds_done) if known else None,
         "accuracy": number(accuracy),
         "worst": number(run.worst),
-        "up": number(run.bytes_up),
-        "down": number(run.bytes_down),
+        "up": number(run.bytes_up) if known else None,
+        "down": number(run.bytes_down) if known else None,
         "seconds": number(run.seconds),
         "outcome": run.outcome or run.problem,
     }

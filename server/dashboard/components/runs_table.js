@@ -71,7 +71,7 @@ export default {
           <q-list dense>
             <q-item v-for="column in columns" :key="column.name" tag="label">
               <q-item-section side>
-                <q-checkbox v-model="visible" :val="column.name" dense :disable="column.name === 'name'" />
+                <q-checkbox v-model="visible" :val="column.name" dense :aria-label="column.label" :disable="column.name === 'name'" />
               </q-item-section>
               <q-item-section>{{ column.label }}</q-item-section>
             </q-item>
@@ -86,7 +86,7 @@ export default {
       <q-table :rows="fitting" :columns="tableColumns" :visible-columns="visible" row-key="name" flat bordered
                selection="multiple" v-model:selected="selected" v-model:pagination="page" binary-state-sort
                :sort-method="sorted" :grid="small" :rows-per-page-options="[25, 50, 100, 0]"
-               :hide-pagination="fitting.length <= 25" rows-per-page-label="Runs per page" class="runs-table">
+               :hide-pagination="fitting.length <= 25" hide-selected-banner rows-per-page-label="Runs per page" class="runs-table">
         <template v-slot:header-selection="scope">
           <q-checkbox v-model="scope.selected" dense aria-label="Pick all runs of this page" />
         </template>
