@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from server.dashboard.state import run_path, site, teacher_path
+from server.history.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,8 +112,4 @@ def _theme_switch() -> None:
 
 def shown(text: str, most: int = MAX_SHOWN) -> str:
     """Untrusted text as a page shows it: without control and direction characters, of at most `most` characters."""
-    clean = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
-        for character in text[: most + 1]
-    )
-    return clean if len(clean) <= most else clean[: most - 1] + "…"
+    return clean(text, limit=most)

@@ -121,17 +121,11 @@ def event_chart(view: RunView) -> RoundChart:
 def arm_lines(
     curves: dict[str, Curve], words: dict[str, str], arm: str, student: str = "shared"
 ) -> Iterator[Line]:
-    """One line a figure: the arm's colour, the first solid, the others dashed."""
-    for key, text in words.items():
+    """One line a figure: the arm's colour; the first solid, the second dashed, the third dotted."""
+    for place, (key, text) in enumerate(words.items()):
         if (curve := curves.get(key)) is not None and curve.rounds:
-            dashed = key != next(iter(words))
-            yield Line(
-                f"{text}, {arm_words(arm)}",
-                curve.rounds,
-                curve.values,
-                arm_color(arm, student),
-                dashed=dashed,
-            )
+            name, color = f"{text}, {arm_words(arm)}", arm_color(arm, student)
+            yield Line(name, curve.rounds, curve.values, color, dashed=place == 1, dotted=place == 2)
 
 
 class TrafficChart(RoundChart):

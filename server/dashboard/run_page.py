@@ -76,13 +76,14 @@ class RunPage:
         self._version = self._epoch = -1
         self._files_s = -FILES_S
         self.head = RunHead(view)
-        with ui.element("div").classes("cards wide"):
+        self.empty = ui.label("No federation of this run is on record yet.").classes("notice")
+        with ui.element("div").classes("cards wide") as self.cards:
             self.sections = tuple(self._build())
-            self.files = FilesCard(view)
+        with ui.element("div").classes("cards wide"):
+            self.settings, self.files = SettingsCard(view), FilesCard(view)
 
     def _build(self) -> Iterator[Section]:
         """From what matters most to what few ask for."""
-        yield self.head
         for card in (AccuracyChart, PeopleChart):
             yield card(self.view)
         for chart in (loss_chart, event_chart):
@@ -90,7 +91,7 @@ class RunPage:
         yield ConfusionChart(self.view)
         yield TrafficChart(self.view)
         yield duration_chart(self.view)
-        for table in (PackCard, ParticipationTable, SettingsCard):
+        for table in (PackCard, ParticipationTable):
             yield table(self.view)
 
     async def update(self) -> None:
@@ -102,7 +103,9 @@ class RunPage:
         if self._version == self.view.history.version:
             return
         self._version = self.view.history.version
-        for section in self.sections:
+        self.cards.visible = bool(self.view.parts)
+        self.empty.visible = not self.view.parts
+        for section in (self.head, *self.sections, self.settings):
             section.update()
             await asyncio.sleep(0)  # other visitors need not wait for all of it
         if time.monotonic() - self._files_s > FILES_S:

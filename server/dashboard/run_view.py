@@ -72,7 +72,9 @@ class RunView:
 
     @property
     def validated(self) -> bool:
-        """Whether somebody's accuracy is measured as the rounds go by."""
+        """Whether somebody's accuracy is measured as the rounds go by, or will be."""
+        if any(part.validation and not part.rows for part in self.parts):
+            return True
         return any(self.accuracy(arm, student=student).people for arm in self.arms for student in STUDENTS)
 
 
