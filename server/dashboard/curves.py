@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import nicegui.elements.echart  # noqa: F401  the page's import map names the bundled ECharts by this
 from nicegui import ui
 
+from server.dashboard.layout import shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
@@ -173,14 +175,10 @@ def _style(line: Line) -> tuple[object, ...]:
 def _message(line: Line) -> dict[str, Any]:
     """What the component takes; see `Line`."""
     message: dict[str, Any] = {"rounds": line.rounds, "values": [_number(v) for v in line.values]}
-    message |= {key: _cut(text) for key in ("name", "group", "title") if (text := getattr(line, key))}
+    message |= {key: shown(text, LONGEST_NAME) for key in ("name", "group", "title") if (text := getattr(line, key))}
     return message | {
         key: style for key in ("color", "dashed", "dotted", "bold") if (style := getattr(line, key))
     }
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
 def _number(value: float) -> float | None:

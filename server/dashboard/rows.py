@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from server.dashboard.run_rows import changes
+from server.dashboard.run_rows import changes, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -74,7 +74,8 @@ class Rows(ui.element, component="components/rows.js"):
 
     def show(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Tell the browser which rows differ from what it shows."""
-        now = {str(row["key"]): dict(row) for row in rows}
+        keyed = ((printable(str(row["key"])), row) for row in rows)
+        now = {key: dict(row) | {"key": key} for key, row in keyed}
         put, gone = changes(self._shown, now)
         self._shown = now
         if self._wanted and (put or gone):
