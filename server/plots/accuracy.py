@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 
 from server.plots.drawn_run import ARRIVAL, VALIDATION, NothingToDraw
 from server.plots.style import GREY, method_keys, new_figure, percent_axis, rounds_axis
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 
 EXPLAINED = {
     VALIDATION: "accuracy of validation people, who take no part in training",
-    ARRIVAL: "accuracy on arrival: on the training clients' own windows before they train (nobody validates)",
+    ARRIVAL: "accuracy on arrival: on the training clients' own windows before they train",
 }
+
+OUTLINE = [
+    Stroke(linewidth=3.2, foreground="white"),
+    Normal(),
+]  # keeps a line apart from a cloud of its colour
 
 
 def accuracy_picture(run: DrawnRun) -> Figure:
@@ -43,6 +49,10 @@ def accuracy_picture(run: DrawnRun) -> Figure:
     values = [v for accuracy in curves.values() for v in _values(accuracy)]
     _draw_together(together, curves)
     percent_axis(together, values, "accuracy")
+    worst = Line2D([], [], color=GREY, linestyle=(0, (4, 2)), linewidth=1.0, label="worst 10 % of the people")
+    person = Line2D([], [], color=GREY, linewidth=0.6, alpha=0.6, label="one person")
+    keys = [*method_keys(curves), worst, person]
+    figure.legend(handles=keys, loc="outside lower left", ncols=3 if len(keys) > 4 else 4, fontsize=7.5)
     for at, (method, accuracy) in enumerate(curves.items()):
         place = grid[1 + at // columns, at % columns]
         panel = figure.add_subplot(place, sharex=together, sharey=together)
@@ -62,24 +72,17 @@ def _draw_together(axes: Axes, curves: dict[Method, Accuracy]) -> None:
         draw_curve(axes, accuracy.mean, color=method.light, mark=method.mark)
         draw_curve(axes, accuracy.worst_decile, color=method.light, dashed=True)
     rounds_axis(axes)
-    worst = Line2D([], [], color=GREY, linestyle=(0, (4, 2)), linewidth=1.0, label="worst 10 % of the people")
-    axes.legend(
-        handles=[*method_keys(curves), worst],
-        loc="upper left",
-        bbox_to_anchor=(0, 1.16),
-        ncols=5,
-        fontsize=7.5,
-    )
 
 
 def _draw_people(axes: Axes, method: Method, accuracy: Accuracy) -> None:
     people = [_points(curve) for curve in accuracy.people.values()]
-    axes.add_collection(LineCollection(people, colors=method.light, linewidths=0.6, alpha=0.45))
+    alpha = min(0.45, max(0.05, 6 / len(people)))  # many people stay a cloud that one sees through
+    axes.add_collection(LineCollection(people, colors=method.light, linewidths=0.6, alpha=alpha, zorder=1.9))
     for points in people:
         if len(points) == 1:  # a line of one point is none
             axes.plot(*points[0], color=method.light, marker=".", markersize=3, alpha=0.45)
-    draw_curve(axes, accuracy.mean, color=method.light, mark=method.mark)
-    draw_curve(axes, accuracy.worst_decile, color=method.light, dashed=True)
+    draw_curve(axes, accuracy.mean, color=method.light, mark=method.mark, outlined=True)
+    draw_curve(axes, accuracy.worst_decile, color=method.light, dashed=True, outlined=True)
     number = len(people)
     axes.set_title(f"{method.title}, {number} {'person' if number == 1 else 'people'}", color=method.light)
     rounds_axis(axes)
@@ -96,6 +99,7 @@ def draw_curve(
     color: str,
     mark: str = "",
     dashed: bool = False,
+    outlined: bool = False,
     x: list[float] | None = None,
 ) -> None:
     """One line in percent, with a few marks on it, at its rounds or at `x`; a single value is a dot."""
@@ -109,4 +113,5 @@ def draw_curve(
         marker=mark or ("." if len(at) == 1 else ""),
         markersize=4.5,
         markevery=max(1, len(at) // 8),
+        path_effects=OUTLINE if outlined else None,
     )

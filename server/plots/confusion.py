@@ -64,9 +64,8 @@ def _draw(
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100, aspect="equal")
     _name_axes(axes, [shown(g, limit=16) for g in gestures], np.diag(share), made.ravel())
     if size <= MAX_NAMED:
-        _write_counts(
-            axes, counts, share, fontsize=min(7.5, 62 * cell / len(f"{counts.max():d}") / 1.6, 24 * cell)
-        )
+        digits = 0.62 * len(f"{counts.max():d}")  # of a font's size: so wide are a cell's figures
+        _write_counts(axes, counts, share, fontsize=min(7.5, 72 * 0.85 * cell / digits))
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("share of the windows of a gesture, %")
     bar.outline.set_visible(False)

@@ -89,6 +89,9 @@ class Drawn:
 
     def write_csv(self, run: DrawnRun, stem: str) -> None:
         """Write the figures by round as a table."""
+        if not any(part.rows for part in run.history.parts.values()):
+            self.missing.setdefault(run.name, {})["rounds"] = "no round is on record"
+            return
         path = self.job.out / f"{stem}-rounds.csv"
         write_atomically(path, "".join(rounds_csv(run.history)))
         self.files.append({"run": run.name, "picture": "rounds", "file": str(path)})
@@ -111,10 +114,12 @@ def run_plot_job(job: PlotJob) -> dict[str, Any]:
         if len(runs) > 1:
             _draw_overlays(drawn, list(runs.values()))
     if not drawn.files:
-        reasons = "; ".join(
-            f"{run}: {'; '.join(dict.fromkeys(m.values()))}" for run, m in drawn.missing.items()
+        reasons = dict.fromkeys(
+            reason for run in runs.values() for reason in drawn.missing[run.name].values()
         )
-        raise DataError(f"nothing to draw: {reasons}")
+        raise DataError(
+            f"nothing to draw in {', '.join(run.name for run in runs.values())}: {'; '.join(reasons)}"
+        )
     return {"files": drawn.files, "missing": drawn.missing, "problems": drawn.problems}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -54,8 +55,13 @@ def styled() -> AbstractContextManager[None]:
 
 
 def shown(name: str, *, limit: int = 28) -> str:
-    """A name as a picture may show it: on one line, not too long, and never hidden as Matplotlib does with `_name`."""
-    text = clean(name, limit=limit) or "(no name)"
+    """A name as a picture may show it: on one line, and never hidden, as Matplotlib does with `_name`.
+
+    A long one is cut in its middle: what tells names apart is often their end.
+    """
+    text = clean(name) or "(no name)"
+    if len(text) > limit:
+        text = f"{text[: limit * 2 // 3 - 1]}…{text[-(limit // 3) :]}"
     return f" {text}" if text.startswith("_") else text
 
 
@@ -105,5 +111,8 @@ def save(figure: Figure, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = path.suffix.removeprefix(".")
-    with replacing(path) as scratch:
+    with replacing(path) as scratch, warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing"
+        )  # a letter that the font lacks is drawn as a box
         figure.savefig(scratch, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
