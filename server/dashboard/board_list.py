@@ -40,7 +40,8 @@ class BoardList(ui.element, component="components/board_list.js"):
         rows = {status.board_id: board_row(status, now_s, linked=self._linked) for status in ordered}
         changed, order = difference(self._rows, rows)
         self._rows = rows
-        self._props["rows"] = list(rows.items())  # what a page that is only just loading begins with
+        with self._props.suspend_updates():  # only a page that is just loading begins with all of them
+            self._props["rows"] = list(rows.items())
         if changed or order is not None:
             self.run_method("patch", changed, order)
 
