@@ -195,8 +195,10 @@ def simulate(
     from simulations.progress import show_progress
     from simulations.report import as_table
     from simulations.simulate import simulate as run_simulation
-    from simulations.watching import live_page
+    from simulations.watching import live_page, need_dashboard
 
+    if watch:
+        need_dashboard()
     choices = Choices(
         experiment=experiment,
         data=data,

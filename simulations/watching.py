@@ -41,16 +41,23 @@ class LivePage:
                 self.process.wait()
 
 
+def need_dashboard() -> None:
+    """Find out before a run begins whether it can be watched.
+
+    Raises:
+        ModuleNotFoundError: the extra `dashboard` is not installed.
+    """
+    if find_spec("nicegui") is None:
+        raise ModuleNotFoundError("No module named 'nicegui'", name="nicegui")
+
+
 @contextmanager
 def live_page(run_dir: Path) -> Iterator[LivePage]:
     """A page of the runs in `run_dir` while the block lasts.
 
     Raises:
-        ModuleNotFoundError: the extra `dashboard` is not installed.
         OSError: the page did not start; it said why.
     """
-    if find_spec("nicegui") is None:
-        raise ModuleNotFoundError("No module named 'nicegui'", name="nicegui")
     command = [
         sys.executable,
         str(PROGRAM),

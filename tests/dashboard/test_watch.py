@@ -1,0 +1,294 @@
+"""`myofed watch` as a person meets it: it starts, shows, stays through restarts, and ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from browser import READY, ROOT, address, chromium, screenshot, watching
+from run_folders import healthy, running
+
+from server.dashboard.access import write_password
+
+WORD = "a long enough password"
+PAGES = ("/runs", "/devices", "/compare", "/run/done", "/teacher/done")
+
+
+def watch(*arguments, **environment):
+    """Run `myofed watch` to its end: (exit code, stderr)."""
+    command = [sys.executable, str(ROOT / "myofed.py"), "watch", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=os.environ | environment, check=False
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A folder with one finished run, and the page that shows it."""
+    folder = tmp_path_factory.mktemp("runs")
+    healthy(folder / "done", rounds=3)
+    with watching(folder) as (found, _):
+        yield found
+
+
+# Start and end
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_at_once_and_well_though_a_page_is_open(tmp_path, browser, end):
+    with watching(tmp_path) as (found, process):
+        page = browser.new_page()
+        page.goto(f"{found}/runs")
+        page.wait_for_selector("main")
+        process.send_signal(end)
+        began_s = time.monotonic()
+        assert process.wait(30) == 0
+        assert time.monotonic() - began_s < 5
+        page.close()
+
+
+def test_a_taken_port_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, said = watch("--port", port)
+    assert code == 2
+    assert f"--port {port}: 127.0.0.1:{port} is taken by another program" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--host", "0.0.0.0"], "a password is needed; set one with `myofed watch --set-password`"),  # noqa: S104
+        (["--host", "no such host"], "found 'no such host', expected a name or address of this machine"),
+        (["--host", "192.0.2.1", "--password-file", "HASH"], "is no address of this machine"),
+        (["--password-file", "nothing"], "nothing: cannot be read (No such file or directory)"),
+        (["--student", "x"], "name the boards with --boards"),
+        (["--boards", "nonsense"], "nonsense"),
+        (["--set-password"], "there is no terminal to ask at"),
+    ],
+)
+def test_a_wrong_call_ends_with_a_sentence(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    write_password(WORD, tmp_path / "HASH")
+    code, said = watch("--port", "0", *arguments, XDG_CONFIG_HOME=str(tmp_path), MYOFED_WATCH_PASSWORD="")
+    assert code == 2
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_beyond_loopback_it_speaks_of_tls(tmp_path):
+    arguments = ("--host", "0.0.0.0")  # noqa: S104
+    with watching(tmp_path, *arguments, MYOFED_WATCH_PASSWORD=WORD) as (found, _):
+        port = urlsplit(found).port
+        assert httpx.get(f"http://127.0.0.1:{port}/runs", headers={"Host": "any.example"}).status_code == 401
+    code, said = watch(*arguments, "--port", "0", "--password-file", tmp_path / "x")
+    assert code == 2
+    assert "TLS" not in said
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with watching(tmp_path / "runs") as (found, _):
+        assert httpx.get(f"{found}/runs").status_code == 200
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_its_extra_it_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['nicegui'] = None; sys.argv = ['myofed', *sys.argv[1:]]\n"
+        "import myofed; myofed.main()"
+    )
+    for command in (["watch"], ["simulate", "--watch"]):
+        run = [sys.executable, "-c", code, *command, "--run-dir", str(tmp_path / "runs")]
+        done = subprocess.run(run, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+        assert done.returncode == 2
+        assert 'pip install "myofed[dashboard]"' in done.stderr
+        assert not (tmp_path / "runs").exists()
+
+
+# What is shown
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_pages_fit_and_ask_nobody_else(done, browser, path, width, scheme):
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(done + path)
+    page.wait_for_selector("main")
+    host = urlsplit(done).netloc
+    assert {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:"))} == {host}
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("html").get_attribute("data-theme") == scheme
+    assert page.evaluate("document.body.classList.contains('body--dark')") == (scheme == "dark")
+    assert not errors
+    screenshot(page, f"frame-{path.strip('/').replace('/', '-')}-{width}-{scheme}")
+    page.close()
+
+
+def test_the_keyboard_reaches_the_pages_and_the_content(done, browser):
+    page = browser.new_page()
+    page.goto(f"{done}/runs")
+    page.wait_for_selector("main")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    link = page.get_by_role("navigation").get_by_role("link", name="Devices")
+    link.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{done}/devices")
+    page.close()
+
+
+def test_the_theme_is_kept(done, browser):
+    context = browser.new_context(color_scheme="light")
+    page = context.new_page()
+    page.goto(f"{done}/runs")
+    page.get_by_role("button", name="Auto").click()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.goto(f"{done}/devices")
+    page.get_by_role("button", name="Dark").wait_for()
+    assert page.evaluate("document.body.classList.contains('body--dark')")
+    context.close()
+
+
+def test_the_first_page_is_the_latest_run(done):
+    answer = httpx.get(f"{done}/", headers={"Accept": "text/html"})
+    assert answer.headers["location"] == "/run/done"
+
+
+@pytest.mark.parametrize("path", ["/nothing/at/all", "/run", "/%3Cscript%3E"])
+def test_what_does_not_exist_is_said_in_the_frame(done, browser, path):
+    page = browser.new_page()
+    answer = page.goto(done + path)
+    assert answer.status == 404
+    page.get_by_text("Not here").wait_for()
+    assert page.get_by_role("link", name="All runs").is_visible()
+    page.close()
+
+
+def test_an_empty_folder_shows_the_first_run_by_itself(tmp_path, browser):
+    with watching(tmp_path / "runs") as (found, _):
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.goto(found)
+        page.get_by_text("No run here yet").wait_for()
+        screenshot(page, "no-run-yet")
+        with running(tmp_path / "runs" / "first", done=2):
+            page.wait_for_url(f"{found}/run/first", timeout=20_000)
+        page.close()
+
+
+def test_a_page_comes_back_by_itself_after_a_restart(tmp_path, browser):
+    healthy(tmp_path / "done", rounds=2)
+    page = browser.new_page()
+    with watching(tmp_path) as (found, _):
+        page.goto(f"{found}/run/done")
+        page.wait_for_selector("main")
+        page.evaluate("window.before = true")
+    port = urlsplit(found).port
+    with watching(tmp_path, "--port", str(port)):  # the last one counts
+        page.wait_for_function("window.before === undefined", timeout=30_000)
+        page.get_by_text("completed", exact=True).first.wait_for()
+    page.close()
+
+
+# Beside a simulation
+
+QUICK = """\
+name: quick
+data: {synthetic: {people: 4, repetitions: 2}}
+people: {tested: "syn000"}
+recordings: {calibration: {repetitions: [0]}, test: {repetitions: [1]}}
+federation: {rounds: 200, train: {steps: 1, batch_size: 8}}
+"""
+
+
+@contextmanager
+def simulating(tmp_path):
+    """A simulation with its page: (process, address of its run)."""
+    experiment = tmp_path / "quick.yaml"
+    experiment.write_text(QUICK)
+    command = [
+        sys.executable,
+        str(ROOT / "myofed.py"),
+        "simulate",
+        str(experiment),
+        "--watch",
+        "--workers",
+        "1",
+    ]
+    command += ["--method", "federated", "--run-dir", str(tmp_path / "runs"), "--json"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        address(process)
+        run = next(READY.search(line).group() for line in process.stderr if "this run is at" in line)
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        yield process, run
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(url):
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def until(condition, deadline_s=30):
+    """Wait for a condition; False if it did not come in time."""
+    end_s = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_simulate_shows_its_run_while_it_goes_on_and_takes_the_page_along(tmp_path):
+    with simulating(tmp_path) as (process, run):
+        assert until(lambda: answers(run))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert not answers(run)
+
+
+def test_the_page_outlives_a_killed_simulation(tmp_path):
+    with simulating(tmp_path) as (process, run):
+        assert until(lambda: answers(run))
+        page = children(process.pid, "watch")
+        process.kill()
+        process.wait()
+        try:
+            assert answers(run)
+        finally:
+            for pid in page:
+                os.kill(pid, signal.SIGTERM)
+
+
+def children(pid, word):
+    """The processes that one started whose command names a word."""
+    listing = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
+    rows = (line.split(None, 2) for line in listing.stdout.splitlines())
+    return [int(child) for child, parent, command in rows if int(parent) == pid and word in command.split()]
