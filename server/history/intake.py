@@ -54,6 +54,8 @@ def _start(part: Part, line: FactsLine, time_s: float) -> None:
     part.gestures = line.texts("gestures", most=512)
     part.clients, part.tested = line.texts("clients"), line.texts("tested")
     part.validation = line.texts("validation")
+    for name in part.clients:
+        part.room.person(name)
     part.with_teacher = bool(line.text("pack")) or part.with_teacher
 
 

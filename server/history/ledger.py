@@ -88,6 +88,10 @@ class Room:
             known = self._people[name] = len(self.names) - 1
         return known
 
+    def number_of(self, name: str) -> int | None:
+        """The number of a person who has one."""
+        return self._people.get(name)
+
     def admits(self, server_round: int) -> bool:
         """Whether there is room for this round; from then on it has one."""
         if server_round in self._rounds:

@@ -43,9 +43,9 @@ def outcome(history: History, state: str, *, now_s: float) -> str:
     progress = [*_rounds(history, parts, running=running), *_clients(parts), *_accuracy(parts)]
     if running:
         return ", ".join([*progress, *_time_left(history, parts, now_s)]) or "starting, no round yet"
-    return "stopped " + (
-        ", ".join(["at " + progress[0], *progress[1:]]) if progress else "before the first round"
-    )
+    if not progress:
+        return "stopped before the first round"
+    return ", ".join([f"stopped after {progress[0]}", *progress[1:]])
 
 
 def expected_parts(history: History) -> int:

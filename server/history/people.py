@@ -118,23 +118,21 @@ def _rounds(rows: NDArray[Any], ended: Iterable[int], asked: Mapping[int, object
 
 def _states(part: Part, rows: NDArray[Any], ended: set[int], asked: Asked) -> NDArray[np.int8]:
     """(persons, rounds): 0, ASKED, or what became of it; who was not heard of when the round ended has dropped."""
-    rounds = _rounds(rows, ended, asked)
+    rounds, everybody = _rounds(rows, ended, asked), _everybody(part)
     states = np.zeros((len(part.room.names), len(rounds)), np.int8)
-    place = {number: i for i, number in enumerate(rounds.tolist())}
-    everybody = _everybody(part)
-    for number, column in place.items():
+    for column, number in enumerate(rounds.tolist()):
         row = part.row_of.get(number)
-        people = (
-            asked[number][0] if number in asked else everybody if row and row.asked >= len(everybody) else ()
-        )
-        states[people, column] = DROPPED if row else ASKED
+        if number in asked:
+            states[asked[number][0], column] = DROPPED if row else ASKED
+        elif row and row.asked >= len(everybody):
+            states[everybody, column] = DROPPED
     states[rows["person"], np.searchsorted(rounds, rows["round"])] = rows["state"]
     return states
 
 
 def _everybody(part: Part) -> NDArray[np.int32]:
     """The part's clients: older records do not name whom a round asked, and it is mostly all of them."""
-    people = [part.room.person(name) for name in part.clients]
+    people = [part.room.number_of(name) for name in part.clients]
     return np.array([p for p in people if p is not None], np.int32)
 
 

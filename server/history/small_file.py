@@ -29,11 +29,15 @@ def parse(text: bytes) -> Any:
     """
     try:
         return fast.loads(text)
-    except ValueError:
-        try:
-            return json.loads(text)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+    except (ValueError, RecursionError):
+        return _parse_slowly(text)
+
+
+def _parse_slowly(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def read_object(path: Path) -> tuple[dict[str, Any], str]:

@@ -1,0 +1,192 @@
+"""A folder of runs, each in a row."""
+
+import json
+import os
+import shutil
+
+import pytest
+from run_folders import Running, age, begun, corrupt, healthy, hostile, killed, running, unreadable
+
+from protocols.errors import DataError
+from server.history import glimpse
+from server.history.shelf import Shelf
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    return Shelf(tmp_path / "runs")
+
+
+def rows(shelf):
+    return {row.name: row for row in shelf.summaries()}
+
+
+def test_a_folder_that_is_not_there_yet_is_empty(shelf):
+    assert shelf.summaries() == []
+    assert shelf.latest() is None
+    healthy(shelf.folder / "first", rounds=2)
+    assert shelf.latest() == "first"
+
+
+def test_the_states_of_runs(shelf):
+    healthy(shelf.folder / "healthy", rounds=2)
+    killed(shelf.folder / "killed")
+    unreadable(shelf.folder / "unreadable")
+    going_on = Running(shelf.folder / "going-on")
+    age(going_on.folder)  # what makes it running is its lock
+    failed = begun(shelf.folder / "failed", methods=("federated",))
+    failed.round(failed.parts[0], 1, fault="0 usable replies")
+    failed.close()
+    age(failed.folder)
+    assert {name: row.state for name, row in rows(shelf).items()} == {
+        "healthy": "completed",
+        "killed": "stopped",
+        "unreadable": "unreadable",
+        "going-on": "running",
+        "failed": "failed",
+    }
+    going_on.close()
+    assert rows(shelf)["going-on"].state == "stopped"
+
+
+def test_a_record_that_grew_lately_is_running_without_a_lock(shelf):
+    run = begun(shelf.folder / "run", methods=("federated",))
+    run.start(run.parts[0])
+    run.close()
+    assert rows(shelf)["run"].state == "running"
+    age(run.folder)
+    assert rows(shelf)["run"].state == "stopped"
+
+
+def test_a_run_whose_federations_are_all_complete_is_completed_without_a_result(shelf):
+    folder = healthy(shelf.folder / "run", rounds=2)
+    (folder / "result.json").unlink()
+    assert rows(shelf)["run"].state == "completed"
+
+
+def test_a_row_says_what_was_run_and_what_came_of_it(shelf):
+    folder = healthy(shelf.folder / "run", rounds=5)
+    result = json.loads((folder / "result.json").read_text())
+    row = rows(shelf)["run"]
+    assert (row.experiment, row.dataset, row.student, row.engine) == (
+        "made-up",
+        "synthetic",
+        "convonly",
+        "in-process",
+    )
+    assert (row.rounds_done, row.rounds_planned, row.seeds, row.seconds) == (10, 10, (0,), result["seconds"])
+    assert row.accuracy == result["accuracy"]
+    assert row.headline == ("personalised", result["accuracy"]["personalised"])
+    assert row.worst == result["spread"]["personalised"]["worst_decile"]
+    assert (row.bytes_up, row.bytes_down) == (result["bytes_up"], result["bytes_down"])
+    assert row.settings["federation.train.steps"] == "20"
+
+
+def test_the_newest_comes_first_and_a_running_one_is_looked_at_first(shelf):
+    healthy(shelf.folder / "old", rounds=2, started_s=1000)
+    healthy(shelf.folder / "new", rounds=2, started_s=3000)
+    assert [row.name for row in shelf.summaries()] == ["new", "old"]
+    assert shelf.latest() == "new"
+    with running(shelf.folder / "going-on", started_s=2000):
+        assert shelf.latest() == "going-on"
+
+
+def test_a_running_run_is_told_anew(shelf):
+    with running(shelf.folder / "run", done=2) as run:
+        assert rows(shelf)["run"].rounds_done == 2
+        run.append_round()
+        assert rows(shelf)["run"].rounds_done == 3
+        assert rows(shelf)["run"].outcome.startswith("round 3 of 20, 6 of 6 clients, accuracy ")
+
+
+def test_of_a_long_record_only_head_and_tail_are_read(shelf, monkeypatch):
+    monkeypatch.setattr(glimpse, "HEAD_BYTES", 3000)
+    monkeypatch.setattr(glimpse, "TAIL_BYTES", 8000)
+    folder = killed(shelf.folder / "run", done=15)
+    middle = (folder / "rounds.jsonl").stat().st_size // 2
+    with (folder / "rounds.jsonl").open("r+b") as file:
+        file.seek(middle)
+        file.write(b"\xff" * 100)  # would be a problem if it were read
+    age(folder)
+    row = rows(shelf)["run"]
+    assert (row.rounds_done, row.rounds_planned, row.problem) == (15, 20, "")
+    assert row.outcome.startswith("stopped after round 15 of 20, 6 of 6 clients, accuracy ")
+    assert row.bytes_up is None
+
+
+def test_a_run_is_itself_a_shelf(tmp_path):
+    folder = healthy(tmp_path / "alone", rounds=2)
+    shelf = Shelf(folder)
+    assert shelf.latest() == "alone"
+    assert shelf.history("alone").folder == folder
+
+
+def test_a_history_is_kept(shelf):
+    healthy(shelf.folder / "run", rounds=2)
+    assert shelf.history("run") is shelf.history("run")
+
+
+def test_only_a_few_histories_are_kept(shelf):
+    for i in range(12):
+        healthy(shelf.folder / f"run{i}", rounds=1, people=1)
+    first = shelf.history("run0")
+    for i in range(1, 12):
+        shelf.history(f"run{i}")
+    assert shelf.history("run0") is not first
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "", "../outside", "/etc", "run/../run", "run/", "link", "file", "a\x00b"]
+)
+def test_a_name_never_leads_out(shelf, name):
+    healthy(shelf.folder / "run", rounds=1)
+    outside = healthy(shelf.folder.parent / "outside", rounds=1)
+    (shelf.folder / "link").symlink_to(outside)
+    (shelf.folder / "file").write_text("")
+    with pytest.raises(DataError, match="no such run"):
+        shelf.history(name)
+
+
+def test_a_run_that_was_removed_is_gone(shelf):
+    folder = healthy(shelf.folder / "run", rounds=1)
+    assert list(rows(shelf)) == ["run"]
+    shutil.rmtree(folder)
+    assert shelf.summaries() == []
+    with pytest.raises(DataError):
+        shelf.history("run")
+
+
+def test_strange_runs_do_not_hide_the_others(shelf):
+    healthy(shelf.folder / "healthy", rounds=2)
+    corrupt(shelf.folder / "corrupt")
+    hostile(shelf.folder / "hostile")
+    unreadable(shelf.folder / "unreadable")
+    (shelf.folder / "empty").mkdir()
+    pipe = shelf.folder / "pipe"
+    pipe.mkdir()
+    for name in ("run.json", "rounds.jsonl", "result.json", ".lock"):
+        os.mkfifo(pipe / name)
+    found = rows(shelf)
+    assert set(found) == {"healthy", "corrupt", "hostile", "unreadable", "pipe"}
+    assert found["pipe"].state == found["unreadable"].state == "unreadable"
+    assert (
+        found["pipe"].outcome
+        == "cannot be read: run.json cannot be read: it is no regular file, expected a file"
+    )
+    assert "not readable: it is no JSON" in found["corrupt"].problem
+
+
+def test_a_folder_whose_name_is_no_text_can_be_opened(shelf):
+    name = os.fsdecode(b"run-\xff")
+    healthy(shelf.folder / name, rounds=1)
+    row = shelf.summaries()[0]
+    row.name.encode()
+    assert shelf.history(row.name).folder.name == name
+
+
+def test_a_rows_accuracy_is_of_the_methods_that_are_known(shelf):
+    folder = healthy(shelf.folder / "run", rounds=2)
+    odd = {"lda": "0.5", "pooled": 2, "federated": 0.5, "unheard of": 0.5, "personalised": None}
+    (folder / "result.json").write_text(json.dumps({"accuracy": odd, "seconds": -1, "bytes_up": "many"}))
+    row = rows(shelf)["run"]
+    assert (row.accuracy, row.headline, row.worst) == ({"federated": 0.5}, ("federated", 0.5), None)
