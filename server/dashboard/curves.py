@@ -31,7 +31,7 @@ class Line:
         rounds: increasing.
         values: as many; a share where the chart's unit is `%`. What is not finite is a gap.
         color: on light and on dark; empty for the chart's own.
-        dashed: drawn so. dotted: drawn so.
+        dashed: drawn so.
         bold: drawn so.
         group: drawn thin, with others of this group, and one entry of the legend for all of them.
         title: what a thin line is called where the pointer meets it; its name where empty.
@@ -42,7 +42,6 @@ class Line:
     values: Sequence[float]
     color: tuple[str, str] | tuple[()] = ()
     dashed: bool = False
-    dotted: bool = False
     bold: bool = False
     group: str = ""
     title: str = ""
@@ -169,16 +168,16 @@ def _line(curve: Curve | Line, quiet: Collection[str] | Mapping[str, str]) -> Li
 
 
 def _style(line: Line) -> tuple[object, ...]:
-    return line.color, line.dashed, line.dotted, line.bold, line.group, line.title
+    return line.color, line.dashed, line.bold, line.group, line.title
 
 
 def _message(line: Line) -> dict[str, Any]:
     """What the component takes; see `Line`."""
     message: dict[str, Any] = {"rounds": line.rounds, "values": [_number(v) for v in line.values]}
-    message |= {key: shown(text, LONGEST_NAME) for key in ("name", "group", "title") if (text := getattr(line, key))}
-    return message | {
-        key: style for key in ("color", "dashed", "dotted", "bold") if (style := getattr(line, key))
+    message |= {
+        key: shown(text, LONGEST_NAME) for key in ("name", "group", "title") if (text := getattr(line, key))
     }
+    return message | {key: style for key in ("color", "dashed", "bold") if (style := getattr(line, key))}
 
 
 def _number(value: float) -> float | None:

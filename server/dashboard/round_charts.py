@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 LOSSES = {"task": "task", "distillation": "distillation"}
 LOSS_NOTE = "Task: against the recorded gestures. Distillation: against the teacher's answers. Means over the clients."
-EVENTS = {
-    "cler": "gesture error rate (CLER)",
-    "misses": "missed gestures",
-    "false_activations": "false activations",
-}
-EVENT_NOTE = (
-    "Counted on whole gestures instead of windows: how many were answered with a wrong gesture or none (CLER), how "
-    "many were missed, how often a gesture was reported that nobody made."
+WRONG = {"cler": "wrong gestures"}
+WRONG_NOTE = (
+    "Of the gestures that were noticed, the share taken for another one (CLER): counted on whole gestures instead of "
+    "windows, mean over gestures and people."
+)
+UNASKED = {"misses": "missed", "false_activations": "false activations"}
+UNASKED_NOTE = (
+    "Gestures that got no answer at all (missed), and answers to no gesture (false activations): how many for each "
+    "evaluated person."
 )
 SPENT = {
     "pack": "sending the pack",
@@ -98,13 +99,23 @@ def fidelity_chart(view: RunView, figure: str, title: str, note: str, unit: str)
     return RoundChart(title, note, lines, view, unit=unit)
 
 
-def event_chart(view: RunView) -> RoundChart:
-    """CLER, misses and false activations by student: of validation people, or of tested ones where nobody validates."""
+def wrong_chart(view: RunView) -> RoundChart:
+    """CLER."""
+    return event_chart(view, WRONG, "Wrong gestures (CLER)", WRONG_NOTE, "%")
+
+
+def unasked_chart(view: RunView) -> RoundChart:
+    """Misses and false activations."""
+    return event_chart(view, UNASKED, "Missed gestures and false activations", UNASKED_NOTE, "")
+
+
+def event_chart(view: RunView, words: dict[str, str], title: str, note: str, unit: str) -> RoundChart:
+    """Figures of gesture events by student: of validation people, or of tested ones where nobody validates."""
 
     def lines() -> Iterator[Line]:
         for arm in view.arms:
             curves = measured(arm, "validation") or measured(arm, "test")
-            yield from arm_lines(curves, EVENTS, arm, str(student.value))
+            yield from arm_lines(curves, words, arm, str(student.value))
 
     def measured(arm: str, split: str) -> dict[str, Curve]:
         chosen, parts = str(student.value), view.history.of(arm)
@@ -112,7 +123,7 @@ def event_chart(view: RunView) -> RoundChart:
             ("events", arm, chosen, split), lambda: event_curves(parts, student=chosen, split=split)
         )
 
-    chart = RoundChart("Gesture errors", EVENT_NOTE, lines, view, unit="%", nothing=UNMEASURED)
+    chart = RoundChart(title, note, lines, view, unit=unit)
     with chart.tools:
         student = switch(STUDENTS, chart.update)
     return chart
@@ -121,11 +132,11 @@ def event_chart(view: RunView) -> RoundChart:
 def arm_lines(
     curves: dict[str, Curve], words: dict[str, str], arm: str, student: str = "shared"
 ) -> Iterator[Line]:
-    """One line a figure: the arm's colour; the first solid, the second dashed, the third dotted."""
+    """One line a figure: the arm's colour; the first solid, the second dashed."""
     for place, (key, text) in enumerate(words.items()):
         if (curve := curves.get(key)) is not None and curve.rounds:
             name, color = f"{text}, {arm_words(arm)}", arm_color(arm, student)
-            yield Line(name, curve.rounds, curve.values, color, dashed=place == 1, dotted=place == 2)
+            yield Line(name, curve.rounds, curve.values, color, dashed=place == 1)
 
 
 class TrafficChart(RoundChart):

@@ -15,7 +15,7 @@ from server.dashboard.downloads import files_of
 from server.dashboard.layout import page_frame, shown
 from server.dashboard.participation_table import ParticipationTable
 from server.dashboard.people_chart import PeopleChart
-from server.dashboard.round_charts import TrafficChart, duration_chart, event_chart, loss_chart
+from server.dashboard.round_charts import TrafficChart, duration_chart, loss_chart, unasked_chart, wrong_chart
 from server.dashboard.run_files import FilesCard, PackCard, SettingsCard
 from server.dashboard.run_head import RunHead
 from server.dashboard.run_view import RunView
@@ -86,7 +86,7 @@ class RunPage:
         """From what matters most to what few ask for."""
         for card in (AccuracyChart, PeopleChart):
             yield card(self.view)
-        for chart in (loss_chart, event_chart):
+        for chart in (wrong_chart, unasked_chart, loss_chart):
             yield chart(self.view)
         yield ConfusionChart(self.view)
         yield TrafficChart(self.view)

@@ -86,8 +86,9 @@ def test_a_completed_run_says_how_it_ended_and_draws_every_chart(look):
     labels = [plot.get_attribute("aria-label") for plot in page.locator(".curves-plot").all()]
     assert [label.split(":")[0] for label in labels] == [
         "Accuracy by round",
+        "Wrong gestures (CLER)",
+        "Missed gestures and false activations",
         "Loss",
-        "Gesture errors",
         "Data sent",
         "Time by round",
     ]

@@ -56,7 +56,7 @@ def test_the_page_shows_gestures_people_pack_and_fidelity(tmp_path):
         assert page.locator(".dots-row").count() == 4
         assert "CC-BY-4.0" in page.locator(".facts").inner_text()
         page.wait_for_function(
-            "document.querySelector('.curves-plot').getAttribute('aria-label').includes('in round 20')"
+            "document.querySelector('.curves-plot')?.getAttribute('aria-label').includes('in round 20')"
         )
         screenshot(page, "teacher")
         page.goto(f"{address}/teacher/one")

@@ -10,7 +10,7 @@ export default {
       <div class="curves-legend" role="group" :aria-label="'Lines of ' + label">
         <button v-for="(entry, place) in legend" :key="place" type="button" class="curves-key"
           :aria-pressed="String(!entry.hidden)" :title="entry.title" @click="toggle(entry.key)">
-          <span class="curves-swatch" :class="{ dashed: entry.dashed, dotted: entry.dotted, thin: entry.thin, block: stacked }"
+          <span class="curves-swatch" :class="{ dashed: entry.dashed, thin: entry.thin, block: stacked }"
             :style="{ '--swatch': entry.color }"></span>{{ entry.text }}
         </button>
       </div>
@@ -64,7 +64,7 @@ export default {
       this.$emit("wanted");
     },
 
-    /** Everything, once: lines [{name, rounds, values, color, dashed, dotted, bold, group}] and the rounds planned. */
+    /** Everything, once: lines [{name, rounds, values, color, dashed, bold, group}] and the rounds planned. */
     show(lines, planned) {
       this.lines = new Map(lines.map((line, place) => [String(place), line]));
       this.planned = planned;
@@ -150,7 +150,7 @@ export default {
         showSymbol: !many,
         symbol: "circle",
         symbolSize: 4,
-        lineStyle: { width: line.bold ? 3 : 2, type: line.dotted ? "dotted" : line.dashed ? "dashed" : "solid" },
+        lineStyle: { width: line.bold ? 3 : 2, type: line.dashed ? "dashed" : "solid" },
         color: this.ink(line, index),
         data: this.hidden.has(line.name) ? [] : pairs(line, this.scale()),
         endLabel: { show: true, color: this.ink(line, index), formatter: (p) => this.figure(p.value[1] / this.scale()) },
@@ -280,12 +280,12 @@ export default {
     describe() {
       const entries = this.own().map((line, index) => ({
         key: line.name, text: line.name, title: line.name, color: this.ink(line, index),
-        dashed: line.dashed, dotted: line.dotted, thin: false, hidden: this.hidden.has(line.name),
+        dashed: line.dashed, thin: false, hidden: this.hidden.has(line.name),
       }));
       for (const [group, lines] of this.groups())
         entries.push({
           key: group, text: group, title: `${group}: ${lines.length} thin lines`, color: this.ink(lines[0], 0),
-          dashed: false, dotted: false, thin: true, hidden: this.hidden.has(group),
+          dashed: false, thin: true, hidden: this.hidden.has(group),
         });
       if (JSON.stringify(entries) !== JSON.stringify(this.legend)) this.legend = entries;
       this.empty = ![...this.lines.values()].some((line) => line.values.some((v) => v != null));
