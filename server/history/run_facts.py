@@ -57,7 +57,7 @@ def facts_of(folder: Path, said: dict[str, Any], problem: str = "") -> RunFacts:
     if not said:
         return RunFacts(shown_name(folder), problem=problem)
     experiment, odd = said.get("experiment"), ""
-    if type(experiment) is not dict:
+    if experiment is not None and type(experiment) is not dict:
         odd = f"run.json: experiment is {describe(experiment)}, expected an object"
     settings = dict(_flat(mapping(experiment)))
     data = mapping(mapping(experiment).get("data"))

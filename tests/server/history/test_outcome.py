@@ -1,7 +1,8 @@
 """A run in one sentence."""
 
 import pytest
-from run_folders import METHODS, ROUND_S, Running, begun, healthy, killed, unreadable
+from run_folders import Running, begun, healthy, killed, unreadable
+from run_writer import METHODS, ROUND_S
 
 from server.history.history import History
 from server.history.outcome import _about, outcome

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from run_folders import GESTURES, begun, healthy, killed, resumed, running
+from run_folders import begun, healthy, killed, resumed, running
+from run_writer import GESTURES
 
 from distillation.scores import paired_difference
 from server.history.figures import confusion, events_of_note, final_people, participation, teacher_gain

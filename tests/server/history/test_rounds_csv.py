@@ -2,7 +2,8 @@
 
 import csv
 
-from run_folders import NAMES, Writer, healthy, hostile
+from run_folders import NAMES, healthy, hostile
+from run_writer import Writer
 
 from server.history.history import History
 from server.history.rounds_csv import rounds_csv
