@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_CELLS = 4_000_000  # people × rounds: 1,000 people over 4,000 rounds; a figure's table of them takes 32 MB
+MAX_CELLS = 4_000_000  # people × rounds, at most 20,000 of either: a figure's table of them takes 32 MB
 MAX_ROUND_ROWS = 200_000  # over all parts, about 1 kB each
 MAX_ROWS = 5_000_000  # updates and evaluations, about 100 bytes each
 MAX_MATRIX_CELLS = 8_000_000  # of all confusion matrices, 8 bytes each
@@ -107,4 +107,4 @@ class Room:
         return self._left[what] >= 0
 
     def _fits(self, people: int, rounds: int) -> bool:
-        return max(people, 40) * max(rounds, 40) <= self._max_cells
+        return max(people, 200) * max(rounds, 200) <= self._max_cells
