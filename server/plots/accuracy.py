@@ -24,11 +24,8 @@ EXPLAINED = {
     VALIDATION: "accuracy of validation people, who take no part in training",
     ARRIVAL: "accuracy on arrival: on the training clients' own windows before they train",
 }
-
-OUTLINE = [
-    Stroke(linewidth=3.2, foreground="white"),
-    Normal(),
-]  # keeps a line apart from a cloud of its colour
+# Keeps a line apart from a cloud of its own colour.
+OUTLINE = [Stroke(linewidth=3.2, foreground="white"), Normal()]
 
 
 def accuracy_picture(run: DrawnRun) -> Figure:

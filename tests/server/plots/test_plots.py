@@ -13,6 +13,7 @@ from matplotlib.image import imread
 
 from protocols.errors import ConfigError, DataError
 from server.plots import job as plotting
+from server.plots import style
 from server.plots.drawn_run import ARRIVAL, VALIDATION, DrawnRun
 from server.plots.job import PlotJob, plot_text, run_plot_job
 from server.plots.style import shown
@@ -73,6 +74,12 @@ def write_run(
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch):
+    """Dots cost time, and a test looks at few of them."""
+    monkeypatch.setattr(style, "DPI", 60)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("runs") / "whole")
@@ -89,7 +96,7 @@ def test_a_run_gets_every_picture_under_its_name(whole, tmp_path):
     assert result["missing"] == result["problems"] == {}
     for file in result["files"]:
         pixels = imread(file["file"])[..., :3]
-        assert pixels.shape[1] == 1400  # 7 inches, 200 dots each
+        assert pixels.shape[1] == 7 * style.DPI
         assert pixels.std() > 0.05  # something is on it
 
 
