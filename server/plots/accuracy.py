@@ -74,7 +74,9 @@ def _draw_together(axes: Axes, curves: dict[Method, Accuracy]) -> None:
 def _draw_people(axes: Axes, method: Method, accuracy: Accuracy) -> None:
     people = [_points(curve) for curve in accuracy.people.values()]
     alpha = min(0.45, max(0.05, 6 / len(people)))  # many people stay a cloud that one sees through
-    axes.add_collection(LineCollection(people, colors=method.light, linewidths=0.6, alpha=alpha, zorder=1.9))
+    cloud = LineCollection(people, colors=method.light, linewidths=0.6, alpha=alpha, zorder=1.9)
+    cloud.set_rasterized(sum(map(len, people)) > 20_000)  # an SVG of more points is slow to open
+    axes.add_collection(cloud)
     for points in people:
         if len(points) == 1:  # a line of one point is none
             axes.plot(*points[0], color=method.light, marker=".", markersize=3, alpha=0.45)
