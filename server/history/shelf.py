@@ -71,7 +71,8 @@ class Shelf:
     def _runs(self) -> dict[str, Path]:
         """The runs by the name they are shown with: a name that is asked for is looked up here, and nowhere else."""
         if _is_run(self.folder):
-            return {shown_name(self.folder.absolute()): self.folder}
+            alone = self.folder.resolve()  # `.` has no name
+            return {shown_name(alone): alone}
         try:
             with os.scandir(self.folder) as entries:
                 folders = [

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from run_folders import Running, age, begun, corrupt, healthy, hostile, killed, running, unreadable
@@ -119,6 +120,13 @@ def test_a_run_is_itself_a_shelf(tmp_path):
     shelf = Shelf(folder)
     assert shelf.latest() == "alone"
     assert shelf.history("alone").folder == folder
+
+
+def test_a_run_may_be_the_folder_one_is_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(healthy(tmp_path / "alone", rounds=2))
+    shelf = Shelf(Path())
+    assert [row.name for row in shelf.summaries()] == [shelf.latest()] == ["alone"]
+    assert shelf.history("alone").facts.name == "alone"
 
 
 def test_a_history_is_kept(shelf):
