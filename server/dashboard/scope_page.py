@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from nicegui import ui
 
 from protocols.errors import ConfigError
 from server.dashboard.board_list import BoardList
+from server.dashboard.board_rows import state_of
 from server.dashboard.layout import page_frame, shown
 from server.dashboard.scope_view import ScopeView
 from server.dashboard.state import site
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 PUSH_S = 0.05
 STATUS_S = 1.0
+ANSWER_S = 8.0  # an answer is old news after this
 STATUS_ONLY = "Status only: signals stay on each person's own gateway."
 
 
@@ -54,6 +58,7 @@ class BoardView:
         self._feed, self._board_id = feed, board_id
         self._open = ExitStack()
         self._scope: Scope | None = None
+        self._answered_s = math.inf
         status = self._status()
         with ui.element("div").classes("spread"):
             title(board_id)
@@ -89,7 +94,8 @@ class BoardView:
             answer = await self._feed.command(self._board_id, name)
         except ConfigError as error:  # it went away just now
             answer = str(error)
-        self._answer.set_text(f"{name}: {shown(answer, 300)}")
+        self._answer.set_text(f"Answer: {shown(answer, 300)}")
+        self._answered_s = time.monotonic()
 
     def _look(self) -> None:
         """Once a second: what is known of the board."""
@@ -98,8 +104,11 @@ class BoardView:
         self._missing.set_visibility(status is None)
         known = ", ".join(shown(s.board_id, 60) for s in self._feed.statuses()[:8]) or "none yet"
         self._missing.set_text(f"No board of this name has been heard. Heard of: {known}.")
-        self._start.set_visibility(status is not None and not status.streaming)
-        self._stop.set_visibility(status is not None and status.streaming)
+        state = "" if status is None else state_of(status)
+        self._start.set_visibility(state == "idle")
+        self._stop.set_visibility(state == "streaming")
+        if time.monotonic() - self._answered_s > ANSWER_S:
+            self._answer.set_text("")
 
     def _push(self) -> None:
         """Twenty times a second: what came since, to a viewer who looks."""

@@ -164,7 +164,7 @@ def test_a_board_of_a_hostile_name_is_shown_as_text_and_started(page, watched):
     page.get_by_role("link", name=f"Signal of {HOSTILE}").click()
     page.get_by_role("heading", name=HOSTILE).wait_for()
     page.get_by_role("button", name="Start streaming").click()
-    page.get_by_text(f"start: {HOSTILE} streams").wait_for()
+    page.get_by_text(f"Answer: {HOSTILE} streams").wait_for()
     assert running.ask()["commands"] == [[HOSTILE, "start"]]
 
 

@@ -68,7 +68,7 @@ export default {
     },
     state() {
       if (this.paused) return { words: "paused", kind: "warn" };
-      return this.arriving ? { words: "● live", kind: "good" } : { words: "no signal", kind: "" };
+      return this.arriving ? { words: "● live", kind: "good" } : { words: "no signal", kind: "warn" };
     },
   },
   created() {
@@ -144,7 +144,7 @@ export default {
     draw() {
       const visible = [...Array(this.columns.channels).keys()].filter((c) => !this.hidden[c]);
       const { columns, end, spanS, rangeUv, ink } = this;
-      this.drawing.frame({ columns, end, spanS, rangeUv, ink, visible: visible.length ? visible : [0] });
+      this.drawing.frame({ columns, end, spanS, rangeUv, ink, live: this.arriving, visible });
       this.dirty = false;
     },
     redraw() {
@@ -153,7 +153,9 @@ export default {
     },
     fitGain(time) {
       this.fitted = time;
-      this.arriving = time - this.arrived < JUMP_MS;
+      const arriving = time - this.arrived < JUMP_MS;
+      if (arriving !== this.arriving) this.dirty = true;
+      this.arriving = arriving;
       if (!this.auto || this.paused) return;
       const from = Math.floor(this.end - (this.spanS * 1000) / this.columns.columnMs);
       const peaks = [...this.columns.peaks(from, this.columns.end)].filter((_, c) => !this.hidden[c]).sort((a, b) => a - b);
@@ -169,8 +171,9 @@ export default {
     // What is asked and said at the right edge.
     tell(time) {
       const at = Math.max(this.end - 1, this.columns.oldest);
-      const said = this.columns.judged(at, this.end).at(-1);
-      const asked = this.columns.stretches(this.columns.prompted, at, this.end).at(-1)?.gesture ?? null;
+      const from = this.arriving ? at : this.end; // where nothing arrives, nothing is said of now
+      const said = this.columns.judged(from, this.end).at(-1);
+      const asked = this.columns.stretches(this.columns.prompted, from, this.end).at(-1)?.gesture ?? null;
       const now = { gesture: said?.gesture ?? null, confidence: said?.confidence ?? null, asked, right: said?.right ?? null };
       if (Object.keys(now).some((key) => now[key] !== this.now[key])) this.now = now;
       if (time - (this.spokeAt ?? 0) < SPOKEN_MS) return;

@@ -42,10 +42,10 @@ export class Drawing {
   }
 
   repaint() {
-    this.painted = null;
+    this.painted = this.before = null;
   }
 
-  // `shown`: {columns, end (a column, need not be whole), spanS, rangeUv, visible: [channel], ink}
+  // `shown`: {columns, end (a column, need not be whole), spanS, rangeUv, visible: [channel], live, ink}
   frame(shown) {
     const { columns, spanS } = shown;
     this.perPixel = (spanS * 1000) / columns.columnMs / this.width; // columns
@@ -63,8 +63,11 @@ export class Drawing {
     if (columns.stateOf(Math.floor(middle)) !== HERE) return;
     const row = this.bottom / visible.length;
     const scale = row / 2 / rangeUv;
+    const before = this.before?.pixel === pixel - 1 ? this.before.extremes : [];
+    this.before = { pixel, extremes: visible.map((channel) => this.extremes(columns, channel, pixel, middle)) };
     visible.forEach((channel, i) => {
-      const [low, high] = this.extremes(columns, channel, pixel, middle);
+      let [low, high] = this.before.extremes[i];
+      if (before[i]) [low, high] = [Math.min(low, before[i][1]), Math.max(high, before[i][0])]; // one unbroken line
       const zero = (i + 0.5) * row;
       const top = Math.max(zero - high * scale, i * row);
       const foot = Math.min(zero - low * scale, (i + 1) * row);
@@ -111,7 +114,7 @@ export class Drawing {
     return this.left + Math.min(Math.max(column / this.perPixel - (this.edge - this.width + 1), 0), this.width);
   }
 
-  grid({ visible, spanS, rangeUv }, ink) {
+  grid({ visible, spanS, rangeUv, live }, ink) {
     const { pen, density, left, width, bottom } = this;
     const row = bottom / visible.length;
     this.font(12, "600");
@@ -125,10 +128,10 @@ export class Drawing {
     pen.fillStyle = ink.quiet;
     this.text(`+${rangeUv}`, left - 4 * density, 8 * density, "right");
     this.text(`−${rangeUv} µV`, left - 4 * density, row - 8 * density, "right");
-    this.seconds(spanS, ink);
+    this.seconds(spanS, live, ink);
   }
 
-  seconds(spanS, ink) {
+  seconds(spanS, live, ink) {
     const { pen, density, left, width, bottom, canvas } = this;
     const foot = canvas.height - AXIS * density;
     const step = spanS > 5 && width / density < 500 ? 2 : 1;
@@ -138,7 +141,7 @@ export class Drawing {
       pen.fillRect(Math.min(x, canvas.width - 1), 0, 1, bottom);
       pen.fillStyle = ink.quiet;
       const place = s === 0 ? "right" : s === spanS ? "left" : "center";
-      this.text(s === 0 ? "now" : `−${s} s`, x, foot + (AXIS / 2 + 2) * density, place);
+      this.text(s === 0 ? (live ? "now" : "end") : `−${s} s`, x, foot + (AXIS / 2 + 2) * density, place);
     }
   }
 
