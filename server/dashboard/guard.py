@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     from server.dashboard.login_page import Door
 
-OPEN = frozenset(
-    {"/login", "/healthz", "/favicon.ico", "/static/style.css", "/static/login.css", "/static/favicon.svg"}
-)
+OPEN = frozenset({"/login", "/healthz", "/favicon.ico", "/static/login.css", "/static/favicon.svg"})
 # NiceGUI writes inline scripts and compiles its templates in the browser, hence the two `unsafe`; still nothing is
 # loaded from, sent to or framed by another site.
 POLICY = (

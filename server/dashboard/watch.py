@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 PROXIES = ["127.0.0.1", "::1"]  # whose X-Forwarded-For and X-Forwarded-Proto are believed
 MAX_MESSAGE_BYTES = 1 << 20  # of a browser: it sends clicks
+NO_TLS = (
+    "myofed: passwords and figures cross the network unencrypted here; "
+    "for TLS, listen at 127.0.0.1 and put Caddy or nginx before it (docs/dashboard.md, Beyond this machine)\n"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +78,9 @@ def run_watch(job: WatchJob, ready: Callable[[str], None]) -> None:
             needs_login=door is not None,
         )
         if is_public:
-            sys.stderr.write("myofed: passwords and figures cross the network unencrypted here; " + TLS)
+            sys.stderr.write(NO_TLS)
         with suppress(KeyboardInterrupt):
             asyncio.run(serve(build_app(site, door), listener, ready))
-
-
-TLS = (
-    "for TLS, listen at 127.0.0.1 and put Caddy or nginx before it (docs/dashboard.md, Beyond this machine)\n"
-)
 
 
 class Announced(uvicorn.Server):

@@ -91,14 +91,18 @@ def test_a_wrong_call_ends_with_a_sentence(tmp_path, monkeypatch, arguments, wor
     assert "Traceback" not in said
 
 
-def test_beyond_loopback_it_speaks_of_tls(tmp_path):
-    arguments = ("--host", "0.0.0.0")  # noqa: S104
-    with watching(tmp_path, *arguments, MYOFED_WATCH_PASSWORD=WORD) as (found, _):
-        port = urlsplit(found).port
-        assert httpx.get(f"http://127.0.0.1:{port}/runs", headers={"Host": "any.example"}).status_code == 401
-    code, said = watch(*arguments, "--port", "0", "--password-file", tmp_path / "x")
-    assert code == 2
-    assert "TLS" not in said
+def test_beyond_loopback_it_speaks_of_tls_and_asks_for_the_password(tmp_path):
+    command = [sys.executable, str(ROOT / "myofed.py"), "watch", "--run-dir", str(tmp_path)]
+    command += ["--host", "0.0.0.0", "--port", "0"]  # noqa: S104
+    environment = os.environ | {"MYOFED_WATCH_PASSWORD": WORD}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert "for TLS, listen at 127.0.0.1" in process.stderr.readline()
+            port = urlsplit(address(process)).port
+            answer = httpx.get(f"http://127.0.0.1:{port}/runs", headers={"Host": "any.example"})
+            assert answer.status_code == 401
+        finally:
+            process.terminate()
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
