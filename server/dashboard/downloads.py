@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def add_downloads(app: FastAPI) -> None:
         from server.history.rounds_csv import rounds_csv
 
         try:
-            history = site().shelf.history(run)
+            history = await asyncio.to_thread(site().shelf.history, run)
         except DataError as error:
             return missing(error)
         await follow(history)

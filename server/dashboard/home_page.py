@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nicegui import run, ui
@@ -52,7 +54,7 @@ def nothing_yet(title: str, here: str, path: Callable[[str], str]) -> None:
         ui.label(f"This page looks for runs in {shown(str(site().folder.absolute()), 300)}")
         with ui.element("p").classes("row"):
             ui.label("Start one with")
-            ui.label("myofed simulate").classes("mono chip calm")
+            ui.label(f"myofed simulate{_where()}").classes("mono")
         ui.label("It appears here by itself.")
 
     async def look() -> None:
@@ -61,3 +63,9 @@ def nothing_yet(title: str, here: str, path: Callable[[str], str]) -> None:
             ui.navigate.to(path(latest))
 
     ui.timer(LOOK_S, look)
+
+
+def _where() -> str:
+    """The option that puts a run where this page looks; a run beside it is the default."""
+    folder = site().folder
+    return "" if folder == Path("runs") else f" --run-dir {shlex.quote(shown(str(folder), 300))}"
