@@ -5,14 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from browser import READY, ROOT, address, chromium, screenshot, watching
+from browser import ROOT, address, chromium, screenshot, watching
 from run_folders import healthy, running
 
 from server.dashboard.access import write_password
@@ -212,87 +210,3 @@ def test_a_page_comes_back_by_itself_after_a_restart(tmp_path, browser):
         page.wait_for_function("window.before === undefined", timeout=30_000)
         page.get_by_text("completed", exact=True).first.wait_for()
     page.close()
-
-
-# Beside a simulation
-
-QUICK = """\
-name: quick
-data: {synthetic: {people: 4, repetitions: 2}}
-people: {tested: "syn000"}
-recordings: {calibration: {repetitions: [0]}, test: {repetitions: [1]}}
-federation: {rounds: 200, train: {steps: 1, batch_size: 8}}
-"""
-
-
-@contextmanager
-def simulating(tmp_path):
-    """A simulation with its page: (process, address of its run)."""
-    experiment = tmp_path / "quick.yaml"
-    experiment.write_text(QUICK)
-    command = [
-        sys.executable,
-        str(ROOT / "myofed.py"),
-        "simulate",
-        str(experiment),
-        "--watch",
-        "--workers",
-        "1",
-    ]
-    command += ["--method", "federated", "--run-dir", str(tmp_path / "runs"), "--json"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    try:
-        address(process)
-        run = next(READY.search(line).group() for line in process.stderr if "this run is at" in line)
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield process, run
-    finally:
-        process.kill()
-        process.wait()
-
-
-def answers(url):
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def until(condition, deadline_s=30):
-    """Wait for a condition; False if it did not come in time."""
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > end_s:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def test_simulate_shows_its_run_while_it_goes_on_and_takes_the_page_along(tmp_path):
-    with simulating(tmp_path) as (process, run):
-        assert until(lambda: answers(run))
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-        assert not answers(run)
-
-
-def test_the_page_outlives_a_killed_simulation(tmp_path):
-    with simulating(tmp_path) as (process, run):
-        assert until(lambda: answers(run))
-        page = children(process.pid, "watch")
-        process.kill()
-        process.wait()
-        try:
-            assert answers(run)
-        finally:
-            for pid in page:
-                os.kill(pid, signal.SIGTERM)
-
-
-def children(pid, word):
-    """The processes that one started whose command names a word."""
-    listing = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-    )
-    rows = (line.split(None, 2) for line in listing.stdout.splitlines())
-    return [int(child) for child, parent, command in rows if int(parent) == pid and word in command.split()]
