@@ -27,8 +27,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from many_runs import ROUND_S, Size, Writer, add_size, write_runs
-from tensorboard_runs import measure_tensorboard
+from tensorboard_runs import fetch, measure_tensorboard, resident_mb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,11 +51,13 @@ FLAGS = [
 ]
 READY = re.compile(r"http://\S+")
 CLOCK_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-PATIENCE_S = 60
+PATIENCE_S = 60  # for anything that is waited for
+AT_ONCE = 60  # rounds appended between two looks of the page, where an hour is replayed
 # When a chart says that it drew a round, the next two frames bring it to the screen.
-PAINTED = """(round) => new Promise((done) => {
+PAINTED = r"""([round, patience]) => new Promise((done, fail) => {
+  setTimeout(() => fail(new Error(`round ${round} was not drawn in time`)), patience);
   const drawn = () => [...document.querySelectorAll('.curves-plot')]
-    .some((plot) => plot.getAttribute('aria-label')?.includes(`round ${round}:`));
+    .some((plot) => new RegExp(`round ${round}\\b`).test(plot.getAttribute('aria-label')));
   const look = () => drawn() && (watch.disconnect(),
     requestAnimationFrame(() => requestAnimationFrame(() => done(Date.now() / 1000))));
   const watch = new MutationObserver(look);
@@ -179,7 +179,7 @@ class Watched:
             time.sleep(self._job.poll_s * rng.random())  # at any phase of the page's looking
             before = self._received.num_bytes
             appended_s = self._append()
-            took_s.append(self._page.evaluate(PAINTED, self.round) - appended_s)
+            took_s.append(self._page.evaluate(PAINTED, [self.round, 1e3 * PATIENCE_S]) - appended_s)
             num_bytes.append(self._received.num_bytes - before)
         beyond_s = np.percentile(took_s, 95) - self._job.poll_s
         return {
@@ -192,18 +192,18 @@ class Watched:
 
     def _load(self, seconds: int = 20) -> dict[str, Any]:
         began_s, used_s = time.monotonic(), cpu_s(self._server)
-        for _ in range(seconds):
+        for second in range(1, seconds + 1):
             self._append()
-            time.sleep(max(began_s + (_ + 1) - time.monotonic(), 0))
+            time.sleep(max(began_s + second - time.monotonic(), 0))
         elapsed_s = time.monotonic() - began_s
         return {"server_cpu_percent": 100 * (cpu_s(self._server) - used_s) / elapsed_s}
 
     def _hour(self) -> dict[str, Any]:
         before = self._memory()
         began_s, received = time.monotonic(), self._received.num_bytes
-        for _ in range(self._job.replayed // 20):
-            self._append(20)
-            self._page.evaluate(PAINTED, self.round)
+        for _ in range(self._job.replayed // AT_ONCE):
+            self._append(AT_ONCE)
+            self._page.evaluate(PAINTED, [self.round, 1e3 * PATIENCE_S])
         after = self._memory()
         return {
             "replayed_rounds": self._job.replayed,
@@ -245,7 +245,7 @@ def _until(page: Page, address: str, selector: str) -> float:
 def _view_run(page: Page, address: str, last_round: int) -> float:
     began_s = time.time()
     page.goto(address, wait_until="domcontentloaded")
-    return float(page.evaluate(PAINTED, last_round)) - began_s
+    return float(page.evaluate(PAINTED, [last_round, 1e3 * PATIENCE_S])) - began_s
 
 
 @contextmanager
@@ -283,19 +283,6 @@ def _address(process: subprocess.Popen[str]) -> str:
     sys.exit(f"dashboard: myofed watch ended with {process.wait()}: {said}")
 
 
-def fetch(address: str) -> str:
-    """A page; waits for a server that is starting."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:  # noqa: S310  our own server
-                return str(answer.read().decode())
-        except (urllib.error.URLError, ConnectionError):
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.02)
-
-
 def chromium() -> str:
     """The system's Chromium."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -308,14 +295,6 @@ def cpu_s(pid: int) -> float:
     """CPU time of a process, user and system; proc_pid_stat(5): fields 14 and 15, behind the name."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS_A_SECOND
-
-
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process, MB."""
-    (line,) = (
-        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
-    )
-    return int(line.split()[1]) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -146,14 +146,14 @@ def write_runs(folder: Path, size: Size) -> list[Path]:
     runs = [folder / f"many-{i:04d}" for i in range(size.runs)]
     for i, run in enumerate(runs):
         run.mkdir(parents=True)
-        (run / "run.json").write_text(json.dumps(_run_json(run.name, size, i)))
+        goes_on = run == runs[-1]
+        began_s = time.time() - ROUND_S * (size.rounds // 2) if goes_on else FIRST_S + 3600 * i
+        (run / "run.json").write_text(json.dumps(_run_json(run.name, size, i, began_s)))
         record, same = run / "rounds.jsonl", runs[i % DIFFERENT] / "rounds.jsonl"
-        if run == runs[-1]:
-            write_record(
-                record, size, i, rounds=size.rounds // 2, started_s=time.time() - ROUND_S * size.rounds / 2
-            )
+        if goes_on:
+            write_record(record, size, i, rounds=size.rounds // 2, started_s=began_s)
         elif i < DIFFERENT:
-            write_record(record, size, i, rounds=size.rounds, started_s=FIRST_S + 3600 * i)
+            write_record(record, size, i, rounds=size.rounds, started_s=began_s)
         else:
             shutil.copyfile(same, record)
     return runs
@@ -170,8 +170,8 @@ def write_record(path: Path, size: Size, seed: int, *, rounds: int, started_s: f
             file.write(lines.stop())
 
 
-def _run_json(name: str, size: Size, i: int) -> dict[str, Any]:
-    started = datetime.fromtimestamp(FIRST_S + 3600 * i, UTC).isoformat()
+def _run_json(name: str, size: Size, i: int, began_s: float) -> dict[str, Any]:
+    started = datetime.fromtimestamp(began_s, UTC).isoformat()
     experiment = {
         "name": f"many {i % 3}",
         "data": {"dataset": None, "synthetic": {"people": size.clients + size.validation}},

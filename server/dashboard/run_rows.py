@@ -54,25 +54,25 @@ COLUMNS = (
     Column("state", "State"),
     Column("name", "Run", "Open the run, its curves and its files."),
     Column("started", "Started", "In your local time.", number=True),
-    Column("experiment", "Experiment"),
-    Column("data", "Data", "Whose recordings.", shown=False),
-    Column("student", "Student", "The small model that is trained on people's devices."),
-    Column("methods", "Methods", "How it was trained; the teacher is what the server knows beforehand."),
-    Column("seeds", "Seeds", "One repetition each, with other random numbers."),
-    Column("rounds", "Rounds", "Done, of those planned.", number=True),
+    Column("outcome", "Outcome"),
     Column(
         "accuracy",
         "Accuracy",
-        "Mean over the tested people, of the student named below; before the end, over those seen so far.",
+        "Mean over the tested people, of the student named below it.",
         number=True,
     ),
     Column(
         "worst", "Worst 10 %", "Mean accuracy of the tenth of people for whom it works least.", number=True
     ),
+    Column("rounds", "Rounds", "Done, of those planned.", number=True),
+    Column("experiment", "Experiment"),
+    Column("data", "Data", "Whose recordings.", shown=False),
+    Column("student", "Student", "The small model that is trained on people's devices."),
+    Column("methods", "Methods", "How it was trained; a pack is what the teacher knows, sent beforehand."),
+    Column("seeds", "Seeds", "One repetition each, with other random numbers."),
     Column("up", "MB up", "From the devices to the server, in megabytes.", number=True),
     Column("down", "MB down", "From the server to the devices, in megabytes.", number=True),
-    Column("seconds", "Time", "From the start to the last line of the record.", number=True),
-    Column("outcome", "Outcome"),
+    Column("seconds", "Time", "How long it ran.", number=True),
 )
 
 
