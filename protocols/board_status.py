@@ -34,7 +34,7 @@ class BoardStatus:
         channels: C.
         sample_rate_hz: as its hello declares.
         measured_rate_hz: samples a second of this machine's clock.
-        loss: share of the samples that were lost since it was listened to, 0 to 1.
+        loss: share of the samples of the last minute that were lost, 0 to 1.
         lost_samples: since it was listened to.
         rejected_frames: what was no frame: damaged, or another firmware.
         reconnects: how often the link was lost and found again.

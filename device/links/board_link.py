@@ -273,8 +273,9 @@ class BoardLink:
             left_s = self._heard_s + self._silent_s - time.monotonic()
             if left_s <= 0:
                 return f"nothing heard for {self._silent_s:g} s"
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), left_s)
+            with suppress(TimeoutError):  # not wait_for: until Python 3.12 it may swallow a cancellation
+                async with asyncio.timeout(left_s):
+                    await self._lost.wait()
             if self._inbox.lost is not None:
                 return str(self._inbox.lost)
 

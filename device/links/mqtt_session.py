@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from device.links.serial_ports import socket_trouble
 from protocols.errors import ConfigError, LinkError
@@ -21,7 +23,6 @@ from protocols.errors import ConfigError, LinkError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
     from device.links.url import LinkUrl
@@ -32,6 +33,8 @@ KEEPALIVE_S = 5
 # Bad user name or password; not authorised; bad authentication method; banned (MQTT 5, §3.2.2.2).
 REFUSED_LOGIN = (134, 135, 138, 140)
 UNSUPPORTED_VERSION = 132
+# A broker keeps larger messages to itself: the longest frame has 11 kB, and nobody shall fill our memory.
+MAX_PACKET_BYTES = 65_536
 
 
 def new_client(url: LinkUrl, tls: ssl.SSLContext | None) -> mqtt.Client:
@@ -99,7 +102,7 @@ async def connect(client: mqtt.Client, url: LinkUrl, lost: Callable[[LinkError],
 
     client.on_connect, client.on_disconnect = connected, disconnected
     try:
-        await asyncio.to_thread(client.connect, url.host, url.port, KEEPALIVE_S)
+        await asyncio.to_thread(client.connect, url.host, url.port, KEEPALIVE_S, properties=_wishes())
     except (OSError, UnicodeError) as error:
         raise trouble(url, error) from error
     client.loop_start()
@@ -180,6 +183,13 @@ def _send_at_once(_client: mqtt.Client, _data: object, sock: mqtt.SocketLike) ->
     """Commands and acknowledgements are small: Nagle's algorithm would hold them back for 40 ms."""
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _wishes() -> Properties:
+    """What we ask of the broker."""
+    wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    wishes.MaximumPacketSize = MAX_PACKET_BYTES
+    return wishes
 
 
 def _place(url: LinkUrl) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from device.tracker import LASTING, SampleTracker
 from device.watching.scope_ring import ScopeRing
 from protocols.errors import DataError
+from protocols.frame import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ class SampleStream:
 
     def take(self, frame: Frame, arrived_s: float) -> Piece | None:
         """The frame's samples, if it holds any that are new; errors as of `SampleTracker.take`."""
-        resumed = self._paused
+        resumed = self._paused and isinstance(frame, Samples)
         if resumed:
             self._begin_anew()
         piece = self.tracker.take(frame, arrived_s)

@@ -352,3 +352,16 @@ def test_commands_carry_the_link_s_clock_and_a_number_of_their_own():
     assert isinstance(first, Command)
     assert second.sequence == (first.sequence + 1) % (1 << 32)
     assert second.time_us >= first.time_us
+
+
+def test_a_link_that_is_left_just_as_its_wire_breaks_is_left():
+    """The loss and the cancellation come in the same turn of the loop: neither may hide the other."""
+    wire = ListWire(FakeBoard(), LinkError("gone"))
+
+    async def scenario():
+        async with BoardLink(wire, "list://", rng=np.random.default_rng(0)) as link:
+            await asyncio.sleep(0)  # its keeper waits
+            wire.inbox.lose(LinkError("pulled"))
+            link._drain()
+
+    run(scenario, 5)
