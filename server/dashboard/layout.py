@@ -75,7 +75,9 @@ def page_frame(title: str, *, here: str, run: str | None = None) -> Iterator[Non
             ):
                 ui.icon("logout")
                 ui.label("Log out").classes("tool-word")
-    with ui.element("main").classes("site-main").props('id="main" tabindex="-1"'):
+    with (
+        ui.element("div").classes("site-main").props('id="main" tabindex="-1"')
+    ):  # Quasar's page is the <main>
         yield
 
 

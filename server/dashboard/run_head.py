@@ -60,6 +60,10 @@ class RunHead:
                 .props('role="progressbar" aria-label="Rounds done"') as bar
             ):
                 self.bar, self.fill = bar, ui.element("div").style("width: 0%")
+            self.go_on = ui.label(f"Go on with: myofed simulate --resume {view.history.folder}").classes(
+                "mono small"
+            )
+            self.go_on.visible = False
             self.caption = ui.label().classes("card-note")
             self.stats = ui.element("div").classes("stats")
         self.problems = ui.element("section").classes("notice warn").props('role="alert"')
@@ -72,6 +76,7 @@ class RunHead:
         if state == self._state:
             return
         self._state = state
+        self.go_on.visible = state == "stopped" and not self.view.history.facts.problem
         icon, color = STATES.get(state, STATES["stopped"])
         self.chip.clear()
         self.chip.classes(replace=f"chip {color}")
