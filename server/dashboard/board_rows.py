@@ -95,7 +95,13 @@ def problems(status: BoardStatus) -> list[str]:
 def _stream_problems(status: BoardStatus) -> list[str]:
     found = []
     if _is_slow(status):
-        found.append(f"sends {_rate(status)}: the link or the board is too slow")
+        measured = status.measured_rate_hz or 0.0
+        why = (
+            "the link or the board is too slow"
+            if measured < status.sample_rate_hz
+            else "more than it declares"
+        )
+        found.append(f"sends {_rate(status)}: {why}")
     if (status.loss or 0) > LOSSY_SHARE:
         found.append(f"{percent(status.loss, 1)} of the samples were lost")
     if _is_finite(status.drift_ppm) and abs(status.drift_ppm or 0) > DRIFT_PPM:

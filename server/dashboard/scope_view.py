@@ -100,4 +100,5 @@ def _name(gesture: str | None) -> str | None:
 
 
 def _share(value: float) -> float | None:
-    return round(float(value), 3) if np.isfinite(value) else None
+    """To three digits; 0 is what those say who do not know."""
+    return round(float(value), 3) if np.isfinite(value) and value > 0 else None

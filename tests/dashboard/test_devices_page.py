@@ -92,6 +92,10 @@ def test_problems_are_said_in_words():
     ]
 
 
+def test_a_board_that_sends_more_than_it_declares_is_not_called_slow():
+    assert problems(board(measured_rate_hz=1900.0)) == ["sends 1900 of 1000 Hz: more than it declares"]
+
+
 def test_an_idle_board_is_not_blamed_for_sending_nothing():
     assert problems(board(streaming=False, measured_rate_hz=0.0, loss=0.5)) == []
 

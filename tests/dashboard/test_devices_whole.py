@@ -1,5 +1,6 @@
 """The whole way of a signal: an emulated board, a real broker, `myofed watch`, and a real browser."""
 
+import json
 import re
 import subprocess
 import sys
@@ -49,12 +50,12 @@ def page():
         assert not wrong
 
 
-def claim(mosquitto, board_id):
-    """Somebody with the gateway's rights says that there is a board of this name."""
+def claim(mosquitto, board_id, kind, payload):
+    """Somebody with the gateway's rights says so of a board."""
     login = mosquitto.folder.passwords["gateway"]
     broker_at = {"hostname": "127.0.0.1", "port": mosquitto.port}
     auth = {"username": "gateway", "password": login}
-    publish.single(f"myofed/{board_id}/availability", b"online", qos=1, retain=True, auth=auth, **broker_at)
+    publish.single(f"myofed/{board_id}/{kind}", payload, qos=1, auth=auth, **broker_at)
 
 
 def test_a_board_appears_streams_and_goes_offline_before_ones_eyes(tmp_path, page):
@@ -65,9 +66,15 @@ def test_a_board_appears_streams_and_goes_offline_before_ones_eyes(tmp_path, pag
             page.get_by_role("button", name="Start streaming").click()
             page.get_by_text("● live").wait_for()
             until_it_moves(page)
+            claim(mosquitto, "emg-1", "prompted", b'{"gesture": "fist"}')
+            claim(mosquitto, "emg-1", "gesture", b'{"gesture": "fist", "confidence": 0.9}')
+            page.get_by_text("✓ right").wait_for()
+            claim(mosquitto, "emg-1", "gesture", json.dumps({"gesture": HOSTILE}).encode())
+            page.get_by_text("✗ different").wait_for()
+            page.locator(".scope-gesture", has_text=HOSTILE).wait_for()
             page.get_by_text(re.compile(r"^\d+ of \d+ Hz$")).wait_for()
             screenshot(page, "devices-whole-scope")
-            claim(mosquitto, HOSTILE)
+            claim(mosquitto, HOSTILE, "availability", b"online")
             page.evaluate("window.notReloaded = true")
             board.kill()
             page.locator(".board .chip", has_text="offline").wait_for()

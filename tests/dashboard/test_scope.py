@@ -40,9 +40,11 @@ def test_nothing_older_than_one_can_see_travels():
 
 def test_numbers_that_are_none_travel_as_0():
     odd = np.array([[np.nan, np.inf], [-np.inf, 1.0]], np.float32)
-    sent = packed(ScopePiece(5.0, 3, odd, odd, np.zeros(2, bool), predicted=((3, "fist", float("nan")),)))
+    sent = packed(
+        ScopePiece(5.0, 3, odd, odd, np.zeros(2, bool), predicted=((3, "a", float("nan")), (4, "b", 0.0)))
+    )
     assert values(sent)[..., 0].tolist() == [[0, 0], [0, pytest.approx(1)]]
-    assert sent["predicted"] == [(3, "fist", None)]
+    assert sent["predicted"] == [(3, "a", None), (4, "b", None)]
 
 
 def test_a_piece_of_nothing_but_rest_travels():
@@ -114,6 +116,7 @@ def test_a_paused_viewer_is_sent_no_more_and_goes_on_where_the_signal_is(page, w
     running, _ = watched
     opened(page).get_by_role("button", name="Pause").click()
     page.get_by_text("paused").wait_for()
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     still = page.evaluate(PIXELS)
     takes = [running.ask()["takes"]]
     page.wait_for_timeout(1500)  # the claim is that nothing happens meanwhile

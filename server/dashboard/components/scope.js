@@ -144,7 +144,7 @@ export default {
     draw() {
       const visible = [...Array(this.columns.channels).keys()].filter((c) => !this.hidden[c]);
       const { columns, end, spanS, rangeUv, ink } = this;
-      this.drawing.frame({ columns, end, spanS, rangeUv, ink, live: this.arriving, visible });
+      this.drawing.frame({ columns, end, spanS, rangeUv, ink, live: this.arriving && !this.paused, visible });
       this.dirty = false;
     },
     redraw() {
