@@ -18,7 +18,7 @@ import myofed
 
 PROGRAM = Path(sys.executable).with_name("myofed")
 DEADLINE_S = 120.0
-COMMANDS = ("models", "data", "simulate", "teach", "pack", "score", "board", "bench")
+COMMANDS = ("models", "data", "simulate", "teach", "pack", "score", "board", "bench", "watch", "plot")
 
 QUICK = """\
 name: quick
