@@ -1,14 +1,15 @@
 """Dashboard: a folder of many long runs in a real browser, and TensorBoard on the same runs beside it.
 
 Usage: python benchmarks/dashboard.py [--runs 100] [--rounds 500] [--clients 100] [--validation 10] [--updates 40]
-       [--replayed 3600] [--poll-s 1.0] [--no-tensorboard] [--json]
+       [--replayed 3600] [--no-tensorboard] [--json]
 
 Writes the runs (about 15 MB each) into a temporary folder, starts `myofed watch` on it and opens it in Chromium; the
 last run is still going on: rounds are appended to its record as its federation would, and the page shows them.
-- first answer: from the start of the process to the first whole page of all runs, over HTTP;
-- view: from the click on an address to the table, or the curves, on the screen;
+- first answer, all runs: from the start of the process to its first answer over HTTP, and to the page that names every
+  run (TensorBoard: until its API has the last round of each). Ratios: TensorBoard's figure, divided by ours;
+- view: from the address to the table, or the curves, on the screen;
 - update: from a round appended to the record to the frame in which its curve is on the screen. The page looks once
-  in `--poll-s`, so an update takes up to that by design; `beyond_poll` is what the slowest twentieth took on top;
+  a second, so an update takes up to that by design; `beyond_poll` is what the slowest twentieth took on top;
 - bytes: what the page's socket received, by update; CPU: the server's share of one core at one round a second;
 - memory: of the server (resident) and the page (JavaScript, after garbage collection) before and after an hour's worth
   of updates appended as fast as they are taken in.
@@ -35,6 +36,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from many_runs import ROUND_S, Size, Writer, add_size, write_runs
 from tensorboard_runs import fetch, measure_tensorboard, resident_mb
+
+from server.dashboard.run_page import EVERY_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,13 +77,11 @@ class Job:
         size: of the folder.
         updates: how many rounds are timed one by one.
         replayed: how many are appended fast.
-        poll_s: how often the page looks.
     """
 
     size: Size
     updates: int
     replayed: int
-    poll_s: float
 
 
 def main() -> None:
@@ -91,8 +92,11 @@ def main() -> None:
     if as_json:
         print(json.dumps(figures))
     else:
-        for name, value in figures.items():
-            print(f"{name:38} {value:,.4g}" if isinstance(value, float) else f"{name:38} {value:,}")
+        print(
+            "\n".join(
+                f"{k:38} {v:,.4g}" if isinstance(v, float) else f"{k:38} {v:,}" for k, v in figures.items()
+            )
+        )
 
 
 def _options() -> tuple[Job, bool, bool]:
@@ -100,12 +104,11 @@ def _options() -> tuple[Job, bool, bool]:
     add_size(parser, Size())
     parser.add_argument("--updates", type=int, default=40, help="rounds timed one by one")
     parser.add_argument("--replayed", type=int, default=3600, help="rounds appended fast")
-    parser.add_argument("--poll-s", type=float, default=1.0, help="how often the page looks for news")
     parser.add_argument("--no-tensorboard", action="store_true")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     size = Size(asked.runs, asked.rounds, asked.clients, asked.validation)
-    return Job(size, asked.updates, asked.replayed, asked.poll_s), not asked.no_tensorboard, asked.json
+    return Job(size, asked.updates, asked.replayed), not asked.no_tensorboard, asked.json
 
 
 def measure(job: Job, scratch: Path, *, tensorboard: bool) -> dict[str, Any]:
@@ -176,12 +179,12 @@ class Watched:
         took_s, num_bytes = [], []
         rng = np.random.default_rng(0)
         for _ in range(self._job.updates):
-            time.sleep(self._job.poll_s * rng.random())  # at any phase of the page's looking
+            time.sleep(EVERY_S * rng.random())  # at any phase of the page's looking
             before = self._received.num_bytes
             appended_s = self._append()
             took_s.append(self._page.evaluate(PAINTED, [self.round, 1e3 * PATIENCE_S]) - appended_s)
             num_bytes.append(self._received.num_bytes - before)
-        beyond_s = np.percentile(took_s, 95) - self._job.poll_s
+        beyond_s = np.percentile(took_s, 95) - EVERY_S
         return {
             "update_p50_ms": 1e3 * float(np.percentile(took_s, 50)),
             "update_p95_ms": 1e3 * float(np.percentile(took_s, 95)),
@@ -260,8 +263,8 @@ def watching(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str], dict[st
         fetch(f"{address}/healthz")
         first_answer_s = time.perf_counter() - began_s
         page = fetch(f"{address}/runs")
-        if folder.joinpath("many-0000").name not in page:
-            sys.exit("dashboard: the page of all runs does not name them")
+        if missing := [run.name for run in folder.iterdir() if run.name not in page]:
+            sys.exit(f"dashboard: the page of all runs lacks {len(missing)}, such as {missing[0]}")
         found = {
             "ready_s": ready_s,
             "first_answer_s": first_answer_s,
