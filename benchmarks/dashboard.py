@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -35,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from many_runs import ROUND_S, Size, Writer, add_size, write_runs
-from tensorboard_runs import fetch, measure_tensorboard, resident_mb
+from tensorboard_runs import cpu_s, fetch, measure_tensorboard, resident_mb
 
 from server.dashboard.run_page import EVERY_S
 
@@ -53,7 +52,6 @@ FLAGS = [
     "--js-flags=--expose-gc",
 ]
 READY = re.compile(r"http://\S+")
-CLOCK_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PATIENCE_S = 60  # for anything that is waited for
 AT_ONCE = 60  # rounds appended between two looks of the page, where an hour is replayed
 # When a chart says that it drew a round, the next two frames bring it to the screen.
@@ -292,12 +290,6 @@ def chromium() -> str:
     if found is None:
         sys.exit("dashboard: chromium is missing: install it with `make system`")
     return found
-
-
-def cpu_s(pid: int) -> float:
-    """CPU time of a process, user and system; proc_pid_stat(5): fields 14 and 15, behind the name."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS_A_SECOND
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from device.broker import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CLOCK_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PATIENCE_S = 300
 TAGS = (
     "accuracy/shared_mean",
@@ -175,6 +176,12 @@ def family(pid: int) -> list[int]:
 def resident_mb(pid: int) -> float:
     """Resident memory of a process, MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process, user and system; proc_pid_stat(5): fields 14 and 15, behind the name."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS_A_SECOND
 
 
 if __name__ == "__main__":
