@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -170,15 +171,17 @@ def _over_people(table: ByPerson) -> Accuracy:
         worst_decile=Curve("worst 10 %", rounds, tuple(worst_decile.tolist())),
         worst=Curve("worst", rounds, tuple(worst.tolist())),
         people={
-            name: _known(name, table.rounds, values)
+            name: _known(name, rounds, values)
             for name, values in zip(table.names, table.values.T, strict=True)
         },
     )
 
 
-def _known(name: str, rounds: NDArray[np.int32], values: NDArray[np.float64]) -> Curve:
+def _known(name: str, rounds: tuple[int, ...], values: NDArray[np.float64]) -> Curve:
     known = np.isfinite(values)
-    return Curve(name, tuple(rounds[known].tolist()), tuple(values[known].tolist()))
+    if known.all():  # most people: the rounds are then one tuple for all of them
+        return Curve(name, rounds, tuple(values.tolist()))
+    return Curve(name, tuple(compress(rounds, known)), tuple(values[known].tolist()))
 
 
 def _mean(name: str, table: ByPerson) -> Curve:
