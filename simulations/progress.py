@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -40,7 +41,7 @@ def show_progress(run: Run) -> Iterator[Report]:
             yield _print_line
     except BaseException:
         if (run.folder / RUN_FILE).exists():
-            sys.stderr.write(f"stopped; go on with: myofed simulate --resume {run.folder}\n")
+            sys.stderr.write(f"stopped; go on with: myofed simulate --resume {quote(str(run.folder))}\n")
         raise
 
 

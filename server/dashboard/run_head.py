@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from nicegui import ui
@@ -17,6 +18,7 @@ from server.history.figures import final_people
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from server.dashboard.run_view import RunView
     from server.history.figures import Accuracy, PersonRow
@@ -76,7 +78,9 @@ class RunHead:
         if state == self._state:
             return
         self._state = state
-        self.go_on.visible = state == "stopped" and not self.view.history.facts.problem
+        self.go_on.visible = (
+            state == "stopped" and bool(self.go_on.text) and not self.view.history.facts.problem
+        )
         icon, color = STATES.get(state, STATES["stopped"])
         self.chip.clear()
         self.chip.classes(replace=f"chip {color}")
@@ -123,6 +127,11 @@ class RunHead:
                 ui.label(shown(problem, 300)).classes("small")
             if len(problems) > MAX_PROBLEMS:
                 ui.label(f"and {len(problems) - MAX_PROBLEMS} more").classes("small")
+
+
+def how_to_go_on(folder: Path) -> str:
+    """The command that resumes a run, safe to paste; empty for a folder whose name no terminal would show as it is."""
+    return f"Go on with: myofed simulate --resume {quote(str(folder))}" if str(folder).isprintable() else ""
 
 
 def rounds_done(view: RunView) -> float:
