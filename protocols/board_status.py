@@ -33,8 +33,8 @@ class BoardStatus:
         firmware: name and version.
         channels: C.
         sample_rate_hz: as its hello declares.
-        measured_rate_hz: samples a second of this machine's clock.
-        loss: share of the samples of the last minute that were lost, 0 to 1.
+        measured_rate_hz: samples a second of this machine's clock; None while it does not stream.
+        loss: share of the samples of the last minute that were lost, 0 to 1; likewise.
         lost_samples: since it was listened to.
         rejected_frames: what was no frame: damaged, or another firmware.
         reconnects: how often the link was lost and found again.
@@ -42,7 +42,7 @@ class BoardStatus:
         drift_ppm: how much faster (+) its clock runs.
         jitter_ms: standard deviation of the arrivals.
         contact: for each channel `good`, `off`, `clipping`, `hum`, `noisy` or `drift`; empty: not looked at.
-        sentences: the same in plain words, and over which seconds it was looked at.
+        sentences: what is wrong with the electrodes or the stream, in plain words.
         battery_mv: millivolts.
         message: the board's own warning or fault; empty when all is well.
         gesture: what the student says is held now.

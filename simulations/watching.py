@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -28,17 +29,21 @@ class LivePage:
 
     address: str
     process: subprocess.Popen[str]
+    run_dir: Path
 
     def of(self, run: str) -> str:
         """The address of a run."""
         return f"{self.address}/run/{quote(run, safe='')}"
 
     def stay(self) -> None:
-        """Where a person sits at the terminal: leave the page open until Ctrl-C."""
-        if sys.stdin.isatty() and sys.stdout.isatty() and self.process.poll() is None:
-            sys.stderr.write(f"myofed: the page stays open at {self.address} until Ctrl-C\n")
-            with suppress(KeyboardInterrupt):
-                self.process.wait()
+        """Where a person sits at the terminal: leave the page open until Ctrl-C; elsewhere say how to see it again."""
+        again = f"myofed watch --run-dir {shlex.quote(str(self.run_dir))}"
+        if not (sys.stdin.isatty() and sys.stdout.isatty()) or self.process.poll() is not None:
+            sys.stderr.write(f"myofed: the page ended with the run; see it again with: {again}\n")
+            return
+        sys.stderr.write(f"myofed: the page stays open at {self.address} until Ctrl-C\n")
+        with suppress(KeyboardInterrupt):
+            self.process.wait()
 
 
 def need_dashboard() -> None:
@@ -70,7 +75,7 @@ def live_page(run_dir: Path) -> Iterator[LivePage]:
     ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)  # noqa: S603
     try:
-        yield LivePage(_address(process), process)
+        yield LivePage(_address(process), process, run_dir)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

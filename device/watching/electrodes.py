@@ -26,7 +26,7 @@ class Electrodes:
 
     Attributes:
         verdicts: one a channel: good, off, clipping or hum.
-        sentences: in words, first what is wrong, then over how long it was looked at.
+        sentences: what is wrong, in words; empty where nothing is.
     """
 
     verdicts: tuple[str, ...] = ()
@@ -43,16 +43,9 @@ def look(emg_uv: FloatArray, hello: Hello) -> Electrodes | None:
     Raises:
         DataError: as of `check_contact`: a rate too low to show EMG.
     """
-    seconds = len(emg_uv) / hello.sample_rate_hz
-    if seconds < LEAST_S:
+    if len(emg_uv) / hello.sample_rate_hz < LEAST_S:
         return None
     signs = check_contact(emg_uv, hello.sample_rate_hz, uv_per_count=hello.uv_per_count).channels
     bad = tuple(sign.message for sign in signs if sign.verdict in WHATEVER_THE_ARM_DOES)
     verdicts = tuple(sign.verdict if sign.verdict in WHATEVER_THE_ARM_DOES else "good" for sign in signs)
-    good = (
-        f"nothing wrong with the {len(signs)} electrodes"
-        if len(signs) > 1
-        else "nothing wrong with the electrode"
-    )
-    over = f"looked at over the last {seconds:.0f} s, whatever the arm did; `myofed board info` judges a relaxed arm"
-    return Electrodes(verdicts, (*(bad or (good,)), over))
+    return Electrodes(verdicts, bad)

@@ -15,7 +15,6 @@ from device.watching.status_rate import StatusRate
 from device.watching.told import Told
 from distillation.link_quality import LinkQuality
 from protocols.board_status import MAX_TEXT, BoardStatus
-from protocols.errors import DataError
 from protocols.frame import Hello, Marker, Samples, Status, common_version
 
 if TYPE_CHECKING:
@@ -143,8 +142,8 @@ class WatchedBoard:
             firmware="" if hello is None else hello.firmware,
             channels=0 if hello is None else hello.num_channels,
             sample_rate_hz=0.0 if hello is None else hello.sample_rate_hz,
-            measured_rate_hz=_known(quality.measured_rate_hz),
-            loss=self._loss(quality),
+            measured_rate_hz=_known(quality.measured_rate_hz) if self._streaming else None,
+            loss=self._loss(quality) if self._streaming else None,
             lost_samples=min(quality.lost_samples, MOST),
             rejected_frames=quality.rejected_frames,
             reconnects=quality.reconnects,
@@ -222,11 +221,6 @@ class WatchedBoard:
 
     def _sentences(self) -> tuple[str, ...]:
         said = self.electrodes.sentences
-        if self.stream is not None:
-            try:
-                self.stream.tracker.check_rate()
-            except DataError as error:
-                said = (str(error), *said)
         return (*said, f"no predictions: {self.student_problem}") if self.student_problem else said
 
     def _blame(self, error: object) -> None:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from protocols.board_status import BoardStatus
 
 UNKNOWN = "–"
+NO_STUDENT, NOTHING_SURE = "no student", "nothing sure"
+CONTACT_NOTE = (
+    "Contact is judged by the last few seconds, whatever the arm does. "
+    "Relax the arm and run “myofed board info” for a thorough look."
+)
 # State: a word, a mark beside it, and the kind of chip (static/style.css).
 STATES = {
     "streaming": ("streaming", "sensors", "good"),
@@ -54,16 +59,17 @@ def board_row(status: BoardStatus, now_s: float, *, linked: bool = True) -> dict
         "about": _about(status),
         "rate": _rate(status),
         "rate_kind": "warn" if _is_slow(status) else "",
-        "loss": percent(status.loss, 2),
-        "loss_kind": "warn" if (status.loss or 0) > LOSSY_SHARE else "",
-        "drift": UNKNOWN if not _is_finite(status.drift_ppm) else f"{status.drift_ppm:+.0f} ppm",
+        "loss": percent(status.loss if status.streaming else None, 2),
+        "loss_kind": "warn" if status.streaming and (status.loss or 0) > LOSSY_SHARE else "",
+        "drift": _signed(status.drift_ppm, "ppm"),
         "battery": battery(status.battery_mv)[0],
         "battery_kind": battery(status.battery_mv)[1],
-        "gesture": UNKNOWN if status.gesture is None else shown(status.gesture, 40),
+        "gesture": gesture_words(status),
         "sure": "" if status.gesture is None or status.confidence is None else percent(status.confidence, 0),
         "seen": ago(status.seen_s, now_s),
         "electrodes": [electrode(i, verdict) for i, verdict in enumerate(status.contact[:MAX_ELECTRODES])],
         "problems": problems(status),
+        "notes": [CONTACT_NOTE] if any(verdict != "good" for verdict in status.contact) else [],
     }
 
 
@@ -81,9 +87,7 @@ def board_path(board_id: str) -> str:
 
 def problems(status: BoardStatus) -> list[str]:
     """What is wrong, in plain words, the worst first; empty when all is well."""
-    found = [status.problem, status.message]
-    if any(verdict != "good" for verdict in status.contact):
-        found += status.sentences
+    found = [status.problem, status.message, *status.sentences]
     if state_of(status) == "streaming":
         found += _stream_problems(status)
     sentence, kind = battery(status.battery_mv)
@@ -106,7 +110,7 @@ def _stream_problems(status: BoardStatus) -> list[str]:
         found.append(f"{percent(status.loss, 1)} of the samples were lost")
     if _is_finite(status.drift_ppm) and abs(status.drift_ppm or 0) > DRIFT_PPM:
         found.append(
-            f"its clock is off by {status.drift_ppm:+.0f} millionths; expected less than {DRIFT_PPM:.0f}"
+            f"its clock is off by {_signed(status.drift_ppm, 'millionths')}; expected less than {DRIFT_PPM:.0f}"
         )
     return found
 
@@ -130,6 +134,15 @@ def electrode(index: int, verdict: str) -> dict[str, str]:
     return {"mark": mark, "words": f"channel {index + 1} {words}", "kind": kind}
 
 
+def gesture_words(status: BoardStatus) -> str:
+    """What is recognised; or whether nobody is there to do it, or who is there is not sure."""
+    if status.gesture is not None:
+        return shown(status.gesture, 40)
+    if state_of(status) != "streaming":
+        return UNKNOWN
+    return NO_STUDENT if status.student_version is None else NOTHING_SURE
+
+
 def ago(then_s: float | None, now_s: float) -> str:
     """How long ago, coarse enough to change seldom."""
     if not _is_finite(then_s) or then_s is None:
@@ -151,8 +164,17 @@ def percent(share: float | None, digits: int) -> str:
 def _rate(status: BoardStatus) -> str:
     declared = f"{status.sample_rate_hz:.0f} Hz" if status.sample_rate_hz else UNKNOWN
     if not _is_finite(status.measured_rate_hz) or not status.streaming:
-        return declared
+        return f"{UNKNOWN}, declares {declared}" if status.sample_rate_hz else UNKNOWN
     return f"{status.measured_rate_hz:.0f} of {declared}"
+
+
+def _signed(value: float | None, unit: str) -> str:
+    """With its sign, and 0 without one."""
+    return (
+        f"{round(value):+d} {unit}".replace("+0 ", "0 ")
+        if value is not None and _is_finite(value)
+        else UNKNOWN
+    )
 
 
 def _is_slow(status: BoardStatus) -> bool:

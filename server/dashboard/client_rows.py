@@ -19,7 +19,7 @@ HEADINGS = (
     Heading("round", "Round", number=True),
     Heading("reason", "Why", long=True, wide=True),
     Heading("answered", "Answered", sort_by="answers", number=True),
-    Heading("took", "Trained for", sort_by="seconds", number=True, wide=True),
+    Heading("took", "Answer took", sort_by="seconds", number=True, wide=True),
     Heading("windows", "Windows", sort_by="examples", number=True, wide=True),
     Heading("sent", "Sent, MB", sort_by="bytes", number=True, wide=True),
     Heading("student", "Student", mono=True, wide=True),

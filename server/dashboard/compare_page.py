@@ -23,8 +23,9 @@ from server.dashboard.comparison import (
 from server.dashboard.comparison_table import RUN_COLORS, ComparisonTable
 from server.dashboard.curves import Curves, Line
 from server.dashboard.layout import page_frame
-from server.dashboard.run_rows import STATE_MOODS, title
-from server.dashboard.settings_difference import ABSENT, Setting, settings_difference
+from server.dashboard.run_rows import STATE_MOODS
+from server.dashboard.run_view import arm_words
+from server.dashboard.settings_difference import ABSENT, UNREADABLE, Setting, settings_difference
 from server.dashboard.state import download_path, follow, run_path, site
 from server.history.untrusted import clean
 
@@ -108,9 +109,10 @@ class ComparedRuns:
         self._add_curves()
         with ui.element("section").classes("card"):
             ui.label("Final figures").classes("card-title")
-            ui.label("Accuracy is the mean over the tested people; the best of each row is bold.").classes(
-                "card-note"
-            )
+            ui.label(
+                "Accuracy is the mean over the tested people; the best of each row is bold. "
+                "With teacher is what plots and the terminal call “+ pack”: the teacher's knowledge comes in a pack."
+            ).classes("card-note")
             self._figures = ComparisonTable(self._names, label="Figure", rows=final_figures(runs))
         self._add_settings()
 
@@ -130,6 +132,8 @@ class ComparedRuns:
     def _add_settings(self) -> None:
         with ui.element("section").classes("card"):
             ui.label("What differs in their settings").classes("card-title")
+            self._unknown = ui.label().classes("card-note")
+            self._unknown.set_visibility(False)
             self._differing = ComparisonTable(self._names, label="Setting", nothing="Reading the records…")
             with ui.expansion("All the same").classes("compare-same") as self._same_panel:
                 self._same = ComparisonTable(self._names[:1], label="Setting", nothing="None")
@@ -155,11 +159,12 @@ class ComparedRuns:
         read = {
             name: run for name, run in zip(self._names, self._runs, strict=True) if run.curves is not None
         }
-        lines, sources = [], {}
+        lines: list[Line] = []
+        sources: dict[str, set[str]] = {}
         for place, (name, run) in enumerate(zip(self._names, self._runs, strict=True)):
             if run.curves is not None:
                 curves = run.curves[self._student]
-                lines += [_line(name, place, found, self._student) for found in curves]
+                lines += [_line(name, place, found) for found in curves]
                 sources[name] = {found.source for found in curves}
         self._caption.set_text(whose_accuracy(sources, self._student) + _dashes(lines))
         if len(read) == len(self._runs):
@@ -169,12 +174,20 @@ class ComparedRuns:
     def _compare_settings(self) -> None:
         if any(run.history is not None and run.version is None for run in self._runs):
             return  # not before all are read: what differs would change under the reader's eyes
-        facts = [{} if run.history is None else settings_of(run.history.facts) for run in self._runs]
+        facts = [
+            {} if (h := run.history) is None or not h.facts.settings else settings_of(h.facts)
+            for run in self._runs
+        ]
         found = settings_difference(facts)
-        self._differing.show(
-            [_setting_row(s) for s in found.differing], "Nothing: all their settings are the same."
+        unknown = [name for name, settings in zip(self._names, facts, strict=True) if not settings]
+        self._unknown.set_text(
+            f"The settings of {', '.join(unknown)} cannot be read; they are left out here."
         )
-        self._same.show([FigureRow(s.key, (clean(s.values[0] or ABSENT),)) for s in found.same])
+        self._unknown.set_visibility(bool(unknown))
+        known = len(facts) - len(unknown)
+        nothing = "Nothing: all their settings are the same." if known > 1 else "There are no two to compare."
+        self._differing.show([_setting_row(s) for s in found.differing], nothing)
+        self._same.show([FigureRow(s.key, (_known_value(s),)) for s in found.same])
         self._same_panel.set_text(f"All the same: {len(found.same)} settings")
         self._same_panel.set_visibility(bool(found.same))
 
@@ -188,6 +201,7 @@ class RunHead:
             ui.element("span").classes("comparison-swatch").style(f"--light:{light};--dark:{dark}")
             ui.link(names[place], run_path(run.name)).classes("runs-link")
             self._state = ui.label(run.state).classes("chip")
+            self._damaged = ui.label("damaged").classes("chip bad")
             self._outcome = ui.label("").classes("compare-outcome")
             with ui.element("div").classes("compare-links"):
                 ui.link("rounds.csv", run_path(run.name, "/rounds.csv"))
@@ -205,7 +219,9 @@ class RunHead:
         """Say how the run does now."""
         self._state.set_text(run.state)
         self._state.classes(add=STATE_MOODS.get(run.state, ""), remove=" ".join(STATE_MOODS.values()))
-        self._outcome.set_text(clean(run.outcome or run.problem, limit=400))
+        self._damaged.set_visibility(bool(run.problem) and run.state != "unreadable")
+        said = [run.outcome, run.problem if run.problem not in run.outcome else ""]
+        self._outcome.set_text(clean("; ".join(filter(None, said)), limit=400))
 
 
 def _history(name: str) -> History | None:
@@ -237,13 +253,10 @@ def part_rounds(run: _Compared) -> int:
     return max((part.planned for part in run.history.parts.values()), default=0) if run.history else 0
 
 
-def _line(name: str, place: int, found: MethodCurve, student: str) -> Line:
+def _line(name: str, place: int, found: MethodCurve) -> Line:
     """One colour a run; dashed is without the teacher."""
-    row = found.method
-    if student == "personalised":
-        row = "personalised" if found.method == "federated_distilled" else "personalised_without_teacher"
     return Line(
-        f"{name} · {clean(title(row))}",
+        f"{name} · {clean(arm_words(found.method))}",
         found.curve.rounds,
         found.curve.values,
         color=RUN_COLORS[place],
@@ -252,7 +265,12 @@ def _line(name: str, place: int, found: MethodCurve, student: str) -> Line:
 
 
 def _dashes(lines: Sequence[Line]) -> str:
-    return " Dashed: without the teacher's pack." if any(line.dashed for line in lines) else ""
+    return " Dashed: without teacher." if any(line.dashed for line in lines) else ""
+
+
+def _known_value(setting: Setting) -> str:
+    """What all runs have whose settings can be read."""
+    return clean(next((value for value in setting.values if value != UNREADABLE), None) or ABSENT)
 
 
 def _setting_row(setting: Setting) -> FigureRow:

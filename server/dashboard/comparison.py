@@ -39,14 +39,14 @@ class FigureRow:
 def final_figures(runs: Sequence[RunSummary]) -> list[FigureRow]:
     """The rows that an experiment prints, and what they cost."""
     rows = [
-        _row(method.title, [run.accuracy.get(method.row) for run in runs], percent, max)
+        _row(title(method.row), [run.accuracy.get(method.row) for run in runs], percent, max)
         for method in METHODS.values()
         if any(method.row in run.accuracy for run in runs)
     ]
     return [
         *rows,
         _worst(runs),
-        FigureRow("Rounds", tuple(_rounds(run) for run in runs)),
+        FigureRow("Rounds", tuple(clean(run.rounds) for run in runs)),
         _cost("MB up", "From the devices to the server.", [run.bytes_up for run in runs], runs, megabytes),
         _cost(
             "MB down", "From the server to the devices.", [run.bytes_down for run in runs], runs, megabytes
@@ -84,10 +84,6 @@ def _worst(runs: Sequence[RunSummary]) -> FigureRow:
     headlines = sorted({title(run.headline[0]) for run in runs if run.headline})
     of = f"Mean accuracy of the worst tenth of the people; of: {clean(', '.join(headlines))}."
     return _row("Worst 10 %", [run.worst for run in runs], percent, max, hint=of)
-
-
-def _rounds(run: RunSummary) -> str:
-    return f"{run.rounds_done} / {run.rounds_planned}" if run.rounds_planned else f"{run.rounds_done}"
 
 
 def _cost(

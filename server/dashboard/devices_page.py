@@ -12,19 +12,26 @@ from protocols.errors import DataError
 from server.dashboard import scope_page
 from server.dashboard.board_list import BoardList
 from server.dashboard.client_rows import HEADINGS, client_row
+from server.dashboard.home_page import run_dir_option
 from server.dashboard.layout import page_frame, shown
 from server.dashboard.rows import Rows
+from server.dashboard.run_view import arm_words
 from server.dashboard.state import follow, run_path, site
 from server.history.figures import participation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from server.dashboard.state import BoardFeed
+    from server.history.figures import Participant
     from server.history.history import History
+    from server.history.part import Part
 
 EVERY_S = 1.0
 LOOK_FOR_RUN_S = 5.0
 EMULATE = "myofed board emulate --serial /tmp/emg --data synthetic"
 WATCH = "myofed watch --boards serial:///tmp/emg"
+LIST = "myofed board list"
 
 
 def register() -> None:
@@ -56,11 +63,10 @@ def no_boards() -> None:
         ui.label(
             "This page was started without boards. No board at hand? An emulated one does; in two terminals:"
         )
-        for command in (EMULATE, WATCH):
+        for command in (EMULATE, WATCH + run_dir_option()):
             ui.label(command).classes("mono command")
-        ui.label("A real board: `myofed board list` finds it and prints its address for --boards.").classes(
-            "muted small"
-        )
+        ui.label("A real board: this finds it, and prints its address for --boards.")
+        ui.label(LIST).classes("mono command")
 
 
 class BoardsCard:
@@ -86,10 +92,13 @@ class ClientsCard:
     def __init__(self) -> None:
         self._history: History | None = None
         self._looked_s = 0.0
+        self._method = ""
         with ui.element("section").classes("card"):
             ui.label("Edge clients").classes("card-title").props("role=heading aria-level=2")
             self._note = ui.label().classes("card-note")
-            self._run = ui.link("Open the run", "/")
+            with ui.element("div").classes("spread"):
+                self._run = ui.link("Open the run", "/")
+                self._methods = ui.toggle({}, on_change=self._choose).props("no-caps dense unelevated")
             self._list = Rows(
                 HEADINGS,
                 label="Edge clients",
@@ -108,16 +117,28 @@ class ClientsCard:
             self._list.set_visibility(False)
             return
         await follow(self._history)
-        clients = participation(tuple(self._history.parts.values()))
-        name = self._history.folder.name
-        self._say(
-            f"{len(clients)} in {shown(name, 80)}"
-            if clients
-            else f"Nobody has been asked yet in {shown(name, 80)}.",
-            name,
-        )
+        self._offer_methods(self._history.methods())
+        self._show(self._history)
+
+    def _show(self, history: History) -> None:
+        parts = history.of(self._method)
+        clients, name = participation(parts), history.folder.name
+        self._say(clients_note(clients, parts, shown(name, 80)), name)
         self._list.set_visibility(bool(clients))
         self._list.show(client_row(client, time.time()) for client in clients)
+
+    def _offer_methods(self, methods: tuple[str, ...]) -> None:
+        """One method at a time: answers and bytes of two added up would be those of neither."""
+        choices = {method: arm_words(method).capitalize() for method in methods}
+        if self._methods.options != choices:
+            self._methods.set_options(choices, value=methods[-1] if methods else None)
+        self._methods.set_visibility(len(methods) > 1)
+        self._method = self._methods.value or ""
+
+    def _choose(self) -> None:
+        self._method = self._methods.value or ""
+        if self._history is not None:
+            self._show(self._history)
 
     def _say(self, words: str, run: str) -> None:
         self._note.set_text(words)
@@ -126,10 +147,19 @@ class ClientsCard:
             self._run.props["href"] = run_path(run)
 
 
+def clients_note(clients: Sequence[Participant], parts: Sequence[Part], run: str) -> str:
+    """Who is listed, and what the counts are of."""
+    if not clients:
+        return f"Nobody has been asked yet in {run}."
+    counted = f"; counts are sums over {len(parts)} federations (seeds and folds)" if len(parts) > 1 else ""
+    return f"{len(clients)} in {run}, {arm_words(parts[0].method)}{counted}."
+
+
 def latest_history() -> History | None:
-    """The run that goes on, or else the newest."""
-    name = site().shelf.latest()
+    """The run that goes on, or else the newest; one whose settings cannot be read only where there is no other."""
+    runs = site().shelf.summaries()
+    runs.sort(key=lambda run: (not run.settings and bool(run.problem), run.state != "running"))
     try:
-        return None if name is None else site().shelf.history(name)
+        return site().shelf.history(runs[0].name) if runs else None
     except DataError:  # it was removed just now
         return None

@@ -54,7 +54,7 @@ def nothing_yet(title: str, here: str, path: Callable[[str], str]) -> None:
         ui.label(f"This page looks for runs in {shown(str(site().folder.absolute()), 300)}")
         with ui.element("p").classes("row"):
             ui.label("Start one with")
-            ui.label(f"myofed simulate{_where()}").classes("mono")
+            ui.label(f"myofed simulate{run_dir_option()}").classes("mono")
         ui.label("It appears here by itself.")
 
     async def look() -> None:
@@ -65,7 +65,7 @@ def nothing_yet(title: str, here: str, path: Callable[[str], str]) -> None:
     ui.timer(LOOK_S, look)
 
 
-def _where() -> str:
-    """The option that puts a run where this page looks; a run beside it is the default."""
+def run_dir_option() -> str:
+    """The option that puts a run where this page looks, for a command to paste; empty for the default."""
     folder = site().folder
     return "" if folder == Path("runs") else f" --run-dir {shlex.quote(shown(str(folder), 300))}"

@@ -60,8 +60,11 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "myofed_round_seconds": ("How long the latest round took.", ("run", "method")),
     "myofed_board_online": ("1 if the board is connected, 0 if not.", ("board",)),
-    "myofed_board_rate_hz": ("Measured samples a second.", ("board",)),
-    "myofed_board_loss_ratio": ("Share of the board's samples that were lost.", ("board",)),
+    "myofed_board_rate_hz": ("Measured samples a second; none while it does not stream.", ("board",)),
+    "myofed_board_loss_ratio": (
+        "Share of the last minute's samples that were lost; none while it does not stream.",
+        ("board",),
+    ),
     "myofed_board_battery_volts": ("Battery.", ("board",)),
 }
 Samples = dict[str, dict[tuple[str, ...], float]]  # by gauge, then by the labels' values
@@ -186,8 +189,10 @@ def board_samples(boards: Sequence[BoardStatus]) -> Samples:
     return known(
         {
             "myofed_board_online": {key: board.online for key, board in named.items()},
-            "myofed_board_rate_hz": {key: board.measured_rate_hz for key, board in named.items()},
-            "myofed_board_loss_ratio": {key: board.loss for key, board in named.items()},
+            "myofed_board_rate_hz": {
+                key: board.measured_rate_hz for key, board in named.items() if board.streaming
+            },
+            "myofed_board_loss_ratio": {key: board.loss for key, board in named.items() if board.streaming},
             "myofed_board_battery_volts": {
                 key: None if board.battery_mv is None else board.battery_mv / 1000
                 for key, board in named.items()

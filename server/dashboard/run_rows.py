@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from server.dashboard.run_view import ARMS
 from server.dashboard.state import run_path
 from server.history.methods import METHODS
 from server.history.untrusted import clean, number
@@ -29,6 +30,14 @@ STATE_MOODS = {
     "failed": "bad",
     "unreadable": "bad",
 }
+
+
+def title(row: str) -> str:
+    """What the pages call a row of the results: "shared, with teacher"; a row nobody knows by its own name."""
+    method = METHODS.get(row)
+    if method is None:
+        return row
+    return f"{method.student}, {ARMS[method.federation]}" if method.federation in ARMS else method.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +73,35 @@ COLUMNS = (
     Column(
         "worst", "Worst 10 %", "Mean accuracy of the tenth of people for whom it works least.", number=True
     ),
-    Column("rounds", "Rounds", "Done, of those planned.", number=True),
+    Column(
+        "rounds",
+        "Rounds",
+        "Done, of those planned; of all federations together where there are several.",
+        number=True,
+    ),
     Column("experiment", "Experiment"),
     Column("data", "Data", "Whose recordings.", shown=False),
     Column("student", "Student", "The small model that is trained on people's devices."),
-    Column("methods", "Methods", "How it was trained; a pack is what the teacher knows, sent beforehand."),
-    Column("seeds", "Seeds", "One repetition each, with other random numbers."),
+    Column(
+        "methods",
+        "Methods",
+        "How it was trained. With teacher: from a pack of what the teacher knows, which the plots call “+ pack”.",
+        shown=False,
+    ),
+    Column("seeds", "Seeds", "One repetition each, with other random numbers.", shown=False),
     Column("up", "MB up", "From the devices to the server, in megabytes.", number=True),
     Column("down", "MB down", "From the server to the devices, in megabytes.", number=True),
     Column("seconds", "Time", "How long it ran.", number=True),
+    *(
+        Column(
+            f"accuracy_{method.row}",
+            f"Accuracy, {title(method.row)}",
+            "Mean over the tested people.",
+            number=True,
+            shown=False,
+        )
+        for method in METHODS.values()
+    ),
 )
 
 
@@ -81,10 +110,11 @@ def run_row(run: RunSummary) -> dict[str, Any]:
 
     Returns:
         name; link (its page); values by column, to sort and filter by, None where missing; texts by column, where
-        they differ from the value; `row`, whose accuracy it is; `methods`, each by itself, to pick by.
+        they differ from the value; `row`, whose accuracy it is; `methods`, each by itself, to pick by; `parts`, what
+        more there is to say of the rounds where there are several federations; `damaged`, what cannot be read.
     """
     headline, accuracy = run.headline or ("", None)
-    methods = [clean(title(method)) for method in run.methods]
+    methods = [clean(ARMS.get(method, title(method))) for method in run.methods]
     known = run.state != "unreadable"  # nothing counted is not the same as zero
     values = {
         "state": run.state,
@@ -100,8 +130,9 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "worst": number(run.worst),
         "up": number(run.bytes_up) if known else None,
         "down": number(run.bytes_down) if known else None,
-        "seconds": number(run.seconds),
+        "seconds": _steady(number(run.seconds), run.state),
         "outcome": run.outcome or run.problem,
+        **{f"accuracy_{row}": number(run.accuracy.get(row)) for row in METHODS},
     }
     values = {key: clean(value) if isinstance(value, str) else value for key, value in values.items()}
     return {
@@ -109,17 +140,17 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "link": run_path(run.name),
         "row": clean(title(headline)),
         "methods": methods,
+        "parts": clean(run.rounds).partition(", ")[2],
+        "damaged": clean(run.problem, limit=400) if known else "",
         "values": {key: None if value == "" else value for key, value in values.items()},
         "texts": _texts(run, values),
     }
 
 
 def _texts(run: RunSummary, values: dict[str, Any]) -> dict[str, str]:
-    planned = number(run.rounds_planned)
-    done = values["rounds"]
     texts = {
-        "rounds": None if done is None else f"{done:.0f} / {planned:.0f}" if planned else f"{done:.0f}",
-        "accuracy": percent(values["accuracy"]),
+        "rounds": clean(run.rounds).partition(", ")[0] if values["rounds"] is not None else None,
+        **{key: percent(value) for key, value in values.items() if key.startswith("accuracy")},
         "worst": percent(values["worst"]),
         "up": megabytes(values["up"]),
         "down": megabytes(values["down"]),
@@ -128,9 +159,11 @@ def _texts(run: RunSummary, values: dict[str, Any]) -> dict[str, str]:
     return {key: text for key, text in texts.items() if text is not None}
 
 
-def title(row: str) -> str:
-    """What people call a row of the results, such as "federated + pack"; a row nobody knows by its own name."""
-    return METHODS[row].title if row in METHODS else row
+def _steady(seconds: float | None, state: str) -> float | None:
+    """How long it ran, as it is shown: of a run that goes on in whole minutes, so that its row changes seldom."""
+    if seconds is None or state != "running":
+        return seconds
+    return seconds // 60 * 60 if seconds >= 60 else seconds // 10 * 10
 
 
 def percent(share: float | None) -> str | None:
@@ -152,7 +185,8 @@ def duration(seconds: float | None) -> str | None:
     total = round(max(seconds, 0))
     for large, small, unit, rest in ((86_400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
         if total >= large:
-            return f"{total // large} {unit} {total % large // small} {rest}"
+            more = total % large // small
+            return f"{total // large} {unit} {more} {rest}" if more else f"{total // large} {unit}"
     return f"{total} s"
 
 
@@ -180,14 +214,14 @@ def as_csv(runs: Iterable[RunSummary]) -> str:
 
 def _csv_fields() -> list[str]:
     units = {"up": "bytes_up", "down": "bytes_down", "rounds": "rounds_done", "worst": "worst_decile"}
-    return [units.get(column.name, column.name) for column in COLUMNS if column.name != "name"] + [
-        "rounds_planned"
-    ]
+    names = [units.get(column.name, column.name) for column in COLUMNS if column.name != "name"]
+    return [*names, "rounds_planned", "problem"]
 
 
 def _csv_values(run: RunSummary, row: dict[str, Any]) -> list[Any]:
     values = row["values"] | {"started": _utc(row["values"]["started"])}
-    return [values[column.name] for column in COLUMNS if column.name != "name"] + [number(run.rounds_planned)]
+    cells = [values[column.name] for column in COLUMNS if column.name != "name"]
+    return [*cells, number(run.rounds_planned), clean(run.problem, limit=400)]
 
 
 def _utc(time_s: float | None) -> str | None:

@@ -9,13 +9,13 @@ from fastapi import Query
 from fastapi.responses import PlainTextResponse
 from nicegui import app, ui
 
-from server.dashboard.layout import page_frame
+from server.dashboard.home_page import run_dir_option
+from server.dashboard.layout import page_frame, shown
 from server.dashboard.run_rows import as_csv
 from server.dashboard.runs_table import RunsTable
 from server.dashboard.state import site
 
 EVERY_S = 1.0
-APPEARS = "it appears here by itself."
 
 
 def register() -> None:
@@ -30,9 +30,8 @@ async def runs_page() -> None:
     runs = await asyncio.to_thread(shelf.summaries)
     with page_frame("Runs", here="runs"):
         ui.label("Runs").classes("page-title")
-        table = RunsTable(
-            runs, empty=f"No run in {shelf.folder} yet. `myofed simulate` starts one: {APPEARS}"
-        )
+        empty = f"No run in {shown(str(shelf.folder.absolute()), 300)} yet; one appears here by itself. Start it with"
+        table = RunsTable(runs, empty=empty, command=f"myofed simulate{run_dir_option()}")
 
         async def follow() -> None:
             table.show(await asyncio.to_thread(shelf.summaries))

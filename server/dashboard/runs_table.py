@@ -23,12 +23,14 @@ class RunsTable(ui.element, component="components/runs_table.js"):
     Args:
         runs: what to show at once.
         empty: said where there is no run.
+        command: what starts one.
     """
 
-    def __init__(self, runs: Iterable[RunSummary], *, empty: str) -> None:
+    def __init__(self, runs: Iterable[RunSummary], *, empty: str, command: str) -> None:
         super().__init__()
         self._shown = rows_by_name(runs)
-        self._props.update(columns=columns_for_browser(), rows=list(self._shown.values()), empty=empty)
+        self._props.update(columns=columns_for_browser(), rows=list(self._shown.values()))
+        self._props.update(empty=empty, command=command)
 
     def show(self, runs: Iterable[RunSummary]) -> None:
         """Tell the browser what differs from what it shows; nothing where nothing does."""

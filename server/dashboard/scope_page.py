@@ -11,7 +11,7 @@ from nicegui import ui
 
 from protocols.errors import ConfigError
 from server.dashboard.board_list import BoardList
-from server.dashboard.board_rows import state_of
+from server.dashboard.board_rows import ago, state_of
 from server.dashboard.layout import page_frame, shown
 from server.dashboard.scope_view import ScopeView
 from server.dashboard.state import site
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PUSH_S = 0.05
 STATUS_S = 1.0
 ANSWER_S = 8.0  # an answer is old news after this
+SWITCH_ON = "Switch it on, and look at its cable or network; the signal appears here by itself."
 STATUS_ONLY = "Status only: signals stay on each person's own gateway."
 
 
@@ -64,6 +65,7 @@ class BoardView:
             title(board_id)
             self._controls()
         self._missing = ui.label().classes("notice warn")
+        self._offline = ui.label().classes("notice bad").props("role=status")
         with ui.element("section").classes("card"):
             self._view = ScopeView(status.channels if status else 8)
         self._facts = BoardList(linked=False)
@@ -101,6 +103,13 @@ class BoardView:
         """Once a second: what is known of the board."""
         status = self._status()
         self._facts.show([] if status is None else [status])
+        if status is not None:
+            self._view.say(
+                waiting=waiting_words(status),
+                student=status.student_version is not None,
+                hint=student_hint(status),
+            )
+        self._say_offline(status)
         self._missing.set_visibility(status is None)
         known = ", ".join(shown(s.board_id, 60) for s in self._feed.statuses()[:8]) or "none yet"
         self._missing.set_text(f"No board of this name has been heard. Heard of: {known}.")
@@ -109,6 +118,12 @@ class BoardView:
         self._stop.set_visibility(state == "streaming")
         if time.monotonic() - self._answered_s > ANSWER_S:
             self._answer.set_text("")
+
+    def _say_offline(self, status: BoardStatus | None) -> None:
+        away = status is not None and state_of(status) == "offline"
+        self._offline.set_visibility(away)
+        if away and status is not None:
+            self._offline.set_text(waiting_words(status))
 
     def _push(self) -> None:
         """Twenty times a second: what came since, to a viewer who looks."""
@@ -124,3 +139,30 @@ class BoardView:
             return self._open.enter_context(self._feed.scope(self._board_id))
         except ConfigError:  # it went away just now; it may come back
             return None
+
+
+def waiting_words(status: BoardStatus) -> str:
+    """What to do for a signal to come, by the state of the board."""
+    state, name = state_of(status), shown(status.board_id, 60)
+    if state == "idle":
+        return "The board stands still: press Start streaming."
+    if state == "streaming":
+        return "The signal appears here in a moment."
+    if state == "unknown" or status.seen_s is None:
+        return f"Nothing has been heard of {name} yet. {SWITCH_ON}"
+    return f"{name} is offline, last heard {ago(status.seen_s, time.time())}. {SWITCH_ON}"
+
+
+def student_hint(status: BoardStatus) -> list[tuple[str, str]]:
+    """How to have gestures recognised: words and a command each. A serial port has one reader, this page."""
+    here = ("Start this page with", "--student FILE")
+    if not status.url.startswith(("mqtt://", "mqtts://")):
+        return [here]
+    live = f"myofed board live {shown(status.url)} --student FILE --publish {shown(broker_of(status.url))}"
+    return [here, ("or run beside it", live)]
+
+
+def broker_of(url: str) -> str:
+    """The broker's address, of a board behind it."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.split('/')[0]}"

@@ -12,7 +12,7 @@ from nicegui import events, ui
 from server.dashboard.layout import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,6 +42,7 @@ class ScopeView(
     def __init__(self, channels: int) -> None:
         super().__init__()
         self._props["board-channels"] = min(max(channels, 1), MAX_CHANNELS)
+        self._props.update(waiting="", student=False, hint=[])
         self._sent = self._took = 0
         self.on("took", self._note)
 
@@ -49,6 +50,18 @@ class ScopeView(
     def ready(self) -> bool:
         """Whether the viewer keeps up: looks at the page, has not paused it, and has what was sent."""
         return self._sent - self._took < AHEAD
+
+    def say(self, *, waiting: str, student: bool, hint: Sequence[tuple[str, str]]) -> None:
+        """What stands in the signal's and the gesture's place while there are none; sent only where it changed.
+
+        Args:
+            waiting: in the signal's place until it comes.
+            student: whether somebody recognises gestures.
+            hint: how to have somebody do so, words and a command each.
+        """
+        now = {"waiting": waiting, "student": student, "hint": [list(line) for line in hint]}
+        if any(self._props[name] != value for name, value in now.items()):
+            self._props.update(now)
 
     def push(self, piece: ScopePiece) -> None:
         """Send a piece on, unless there is nothing in it."""

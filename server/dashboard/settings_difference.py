@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ABSENT = "not set"
+UNREADABLE = "cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Setting:
 
     Attributes:
         key: such as `federation.rounds`.
-        values: one a run, in the runs' order; None where a run has no such setting.
+        values: one a run, in the runs' order; None where a run has no such setting, `UNREADABLE` where its settings
+            are not known.
     """
 
     key: str
@@ -26,7 +28,7 @@ class Setting:
     @property
     def differs(self) -> bool:
         """True where two runs disagree; a run without the setting disagrees with one that has it."""
-        return len(set(self.values)) > 1
+        return len(set(self.values) - {UNREADABLE}) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,14 @@ def settings_difference(runs: Sequence[Mapping[str, str]]) -> SettingsDifference
     """Compare flattened settings.
 
     Args:
-        runs: key to value, one mapping a run. A run without any settings (its run.json cannot be read) is compared
-            as the others are: everything differs from it.
+        runs: key to value, one mapping a run. One without any settings (its run.json cannot be read) differs in
+            nothing: nobody knows.
     """
     keys = sorted({key for settings in runs for key in settings})
-    found = [Setting(key, tuple(settings.get(key) for settings in runs)) for key in keys]
+    found = [
+        Setting(key, tuple(settings.get(key) if settings else UNREADABLE for settings in runs))
+        for key in keys
+    ]
     return SettingsDifference(
         tuple(setting for setting in found if setting.differs),
         tuple(setting for setting in found if not setting.differs),

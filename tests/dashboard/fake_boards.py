@@ -28,7 +28,6 @@ def board(board_id="emulated-1", **said):
         "drift_ppm": 12.0,
         "jitter_ms": 0.8,
         "contact": ("good",) * 8,
-        "sentences": ("all 8 channels look good",),
         "battery_mv": 3912,
         "gesture": "fist",
         "confidence": 0.93,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.dashboard.comparison import final_figures, settings_of, whose_accuracy
-from server.dashboard.settings_difference import settings_difference
+from server.dashboard.settings_difference import UNREADABLE, settings_difference
 from server.history.run_facts import RunFacts
 from server.history.summary import RunSummary
 
@@ -24,10 +24,10 @@ def test_the_best_of_each_row_is_marked():
         summary("a", accuracy={"federated": 0.5, "personalised": 0.9}, bytes_up=10, seconds=5.0),
         summary("b", accuracy={"federated": 0.7}, bytes_up=20, seconds=4.0),
     )
-    assert found["federated"].cells == ("50.0 %", "70.0 %")
-    assert found["federated"].best == {1}
-    assert found["personalised + pack"].cells == ("90.0 %", "")
-    assert found["personalised + pack"].best == frozenset()  # of one there is no best
+    assert found["shared, without teacher"].cells == ("50.0 %", "70.0 %")
+    assert found["shared, without teacher"].best == {1}
+    assert found["personalised, with teacher"].cells == ("90.0 %", "")
+    assert found["personalised, with teacher"].best == frozenset()  # of one there is no best
     assert found["MB up"].best == {0}
     assert found["Time"].best == {1}
 
@@ -63,6 +63,15 @@ def test_only_the_settings_that_differ_are_laid_side_by_side():
         ("new", (None, "1")),
     ]
     assert [(s.key, s.values) for s in found.same] == [("student", ("tiny", "tiny"))]
+
+
+def test_a_run_whose_settings_cannot_be_read_differs_in_nothing():
+    found = settings_difference(
+        [{"rounds": "15", "student": "tiny"}, {}, {"rounds": "20", "student": "tiny"}]
+    )
+    assert [(s.key, s.values) for s in found.differing] == [("rounds", ("15", UNREADABLE, "20"))]
+    assert [s.key for s in found.same] == ["student"]
+    assert settings_difference([{"rounds": "15"}, {}]).differing == ()
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abcd"), st.sampled_from("xy")), max_size=5))

@@ -104,7 +104,32 @@ def test_numbers_that_are_none_are_not_shown():
     row = board_row(
         board(loss=math.nan, drift_ppm=math.inf, confidence=math.nan, measured_rate_hz=math.nan), NOW_S
     )
-    assert (row["loss"], row["drift"], row["sure"], row["rate"]) == ("–", "–", "–", "1000 Hz")
+    assert (row["loss"], row["drift"], row["sure"], row["rate"]) == ("–", "–", "–", "–, declares 1000 Hz")
+
+
+def test_of_an_idle_board_nothing_is_measured():
+    row = board_row(board(streaming=False, measured_rate_hz=1000.0, loss=0.0), NOW_S)
+    assert (row["rate"], row["loss"]) == ("–, declares 1000 Hz", "–")
+
+
+@pytest.mark.parametrize(
+    ("ppm", "words"), [(-0.4, "0 ppm"), (0.3, "0 ppm"), (-12.2, "-12 ppm"), (7.0, "+7 ppm")]
+)
+def test_a_drift_has_a_sign_unless_it_is_none(ppm, words):
+    assert board_row(board(drift_ppm=ppm), NOW_S)["drift"] == words
+
+
+def test_no_student_differs_from_nothing_sure():
+    assert board_row(board(gesture=None), NOW_S)["gesture"] == "nothing sure"
+    assert board_row(board(gesture=None, student_version=None), NOW_S)["gesture"] == "no student"
+    assert board_row(board(gesture=None, streaming=False), NOW_S)["gesture"] == "–"
+
+
+def test_how_contact_is_judged_is_a_note_and_no_problem():
+    assert board_row(board(), NOW_S)["notes"] == []
+    row = board_row(board(contact=("good", "off"), sentences=("channel 2 is off",)), NOW_S)
+    assert row["problems"] == ["channel 2 is off"]
+    assert "Relax the arm" in row["notes"][0]
 
 
 def test_each_electrode_has_a_mark_and_words():

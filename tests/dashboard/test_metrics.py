@@ -101,8 +101,16 @@ def test_names_stay_short_printable_and_different(name):
 
 def test_boards_of_any_name_are_scraped():
     boards = [
-        BoardStatus(board_id='emg-1"\n} 1', online=True, measured_rate_hz=999.5, loss=0.01, battery_mv=3700),
+        BoardStatus(
+            board_id='emg-1"\n} 1',
+            online=True,
+            streaming=True,
+            measured_rate_hz=999.5,
+            loss=0.01,
+            battery_mv=3700,
+        ),
         BoardStatus(board_id="emg-2"),
+        BoardStatus(board_id="idle", measured_rate_hz=200.0, loss=0.0),
         BoardStatus(board_id="emg-3", online=False, measured_rate_hz=float("nan")),
     ]
     found = scraped(scraper(Path("/nonexistent")).text(boards).decode())

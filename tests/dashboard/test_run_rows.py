@@ -24,6 +24,7 @@ RUN = RunSummary(
     seconds=51.5,
     rounds_done=15,
     rounds_planned=15,
+    rounds="15 of 15, two methods",
     accuracy={"personalised": 0.8569},
     headline=("personalised", 0.8569),
     worst=0.7527,
@@ -43,15 +44,18 @@ def test_numbers_stay_numbers_and_are_shown_in_words():
     row = run_row(RUN)
     assert row["values"]["accuracy"] == 0.8569
     assert row["texts"] == {
-        "rounds": "15 / 15",
+        "rounds": "15 of 15",
         "accuracy": "85.7 %",
+        "accuracy_personalised": "85.7 %",
         "worst": "75.3 %",
         "up": "47.1",
         "down": "58.0",
         "seconds": "52 s",
     }
-    assert row["row"] == "personalised + pack"
-    assert row["methods"] == ["federated + pack", "federated"]
+    assert row["parts"] == "two methods"
+    assert row["row"] == "personalised, with teacher"
+    assert row["methods"] == ["with teacher", "without teacher"]
+    assert row["damaged"] == ""
 
 
 def test_a_run_that_cannot_be_read_is_a_row_with_the_reason():
@@ -80,6 +84,20 @@ def test_every_text_of_a_row_can_be_sent():
     for text in texts:
         assert len(str(text).encode()) < 1000  # encodes, and is bounded
     assert "\u202e" not in row["values"]["student"]
+
+
+def test_a_run_of_which_something_cannot_be_read_is_marked_and_says_what():
+    row = run_row(replace(RUN, state="stopped", problem="run.json is not readable"))
+    assert (row["values"]["state"], row["damaged"]) == ("stopped", "run.json is not readable")
+    assert run_row(BROKEN)["damaged"] == ""  # its state says so
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(9.7, "0 s"), (59.0, "50 s"), (61.0, "1 min"), (7260.0, "2 h 1 min")]
+)
+def test_the_time_of_a_run_that_goes_on_changes_seldom(seconds, shown):
+    assert run_row(replace(RUN, state="running", seconds=seconds))["texts"]["seconds"] == shown
+    assert run_row(RUN)["texts"]["seconds"] == "52 s"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
@@ -118,8 +136,10 @@ def test_the_csv_holds_plain_numbers():
     assert (first["started"], first["rounds_done"], first["accuracy_of"]) == (
         "2026-11-21T00:15:18+00:00",
         "15",
-        "personalised + pack",
+        "personalised, with teacher",
     )
+    assert (first["accuracy_personalised"], first["problem"]) == ("0.8569", "")
+    assert broken["problem"] == "run.json: not readable"
     assert (broken["state"], broken["accuracy"], broken["outcome"]) == (
         "unreadable",
         "",

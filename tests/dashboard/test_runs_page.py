@@ -58,7 +58,7 @@ def test_every_run_is_a_row_and_a_broken_one_says_why(open_runs):
     assert set(names(page)) == {"good", "fair", "growing", "broken", HOSTILE}
     assert "90.0 %" not in row(page, "fair").inner_text()
     assert "95.0 %" in row(page, "good").inner_text()
-    assert "personalised + pack" in row(page, "good").inner_text()
+    assert "personalised, with teacher" in row(page, "good").inner_text()
     assert "run.json is not readable" in row(page, "broken").inner_text()
     screenshot(page, "runs-1280")
 
@@ -118,7 +118,8 @@ def test_a_running_row_changes_in_place_and_only_it_is_sent(open_runs, folder):
     session.on("Network.webSocketFrameReceived", lambda e: frames.append(e["response"]["payloadData"]))
     append_round(folder / "growing", 2)
     page.wait_for_function(
-        "[...document.querySelectorAll('tbody tr')].some(r => r.innerText.includes('2 / 20'))", timeout=20_000
+        "[...document.querySelectorAll('tbody tr')].some(r => r.innerText.includes('2 of 20'))",
+        timeout=20_000,
     )
     assert heading.get_attribute("aria-sort") == "ascending"
     assert page.get_by_label("Filter runs").input_value() == "synthetic"
@@ -182,5 +183,5 @@ def test_a_folder_that_is_not_there_yet_says_what_to_do(browser, tmp_path):
         page = browser.new_page()
         page.goto(f"{address}/runs")
         page.wait_for_selector(".runs-empty")
-        assert "myofed simulate" in page.inner_text(".runs-empty")
+        assert f"myofed simulate --run-dir {tmp_path}/nowhere" in page.inner_text(".runs-empty .mono")
         page.close()

@@ -113,7 +113,7 @@ class TestElectrodes:
         found = look(emg, self.hello())
         assert found.verdicts == ("good", "good", "good", "off", *4 * ("good",))
         assert "channel 4 is not touching the skin" in found.sentences[0]
-        assert "last 5 s" in found.sentences[-1]
+        assert len(found.sentences) == 1
 
     def test_a_channel_that_wanders_or_is_noisy_may_be_the_person_moving(self):
         emg = self.emg()

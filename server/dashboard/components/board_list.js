@@ -36,6 +36,7 @@ export default {
           <ul v-if="cells.get(key).problems.length" class="board-problems" :aria-live="order.length === 1 ? 'polite' : 'off'">
             <li v-for="problem in cells.get(key).problems" :key="problem"><q-icon name="warning_amber" aria-hidden="true"></q-icon><bdi>{{ problem }}</bdi></li>
           </ul>
+          <div v-for="note in cells.get(key).notes" :key="note" class="board-note">{{ note }}</div>
         </li>
       </ul>
       <div v-if="order.length && !visible.length" class="muted">None of them.</div>
@@ -46,11 +47,11 @@ export default {
       order: this.rows.map(([key]) => key), cells: new Map(this.rows),
       filter: "all", filters: FILTERS, few: FEW,
       facts: [
-        ["rate", "Rate", "Samples a second that arrive, of those that the board declares"],
-        ["loss", "Lost", "Share of the samples that did not arrive since this page began to listen"],
+        ["rate", "Rate", "Samples a second that arrive, of those that the board declares; – while it sends none"],
+        ["loss", "Lost", "Share of the last minute's samples that did not arrive"],
         ["drift", "Clock", "How much faster (+) or slower (−) the board's clock runs, in millionths"],
         ["battery", "Battery", "One lithium cell: full at 4.2 V, low below 3.5 V, empty below 3.35 V"],
-        ["gesture", "Gesture", "What the student on this machine recognises now, and how sure it is"],
+        ["gesture", "Gesture", "What a student recognises now, and how sure it is"],
         ["seen", "Last heard", "When anything came from the board"],
       ],
     };

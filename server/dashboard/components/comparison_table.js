@@ -1,4 +1,6 @@
 // Rows of texts with one column a run. All of it is text from records: shown through {{ }} only.
+const FEW = 20; // rows before the reader asks for all
+
 export default {
   props: { heads: Array, rows: Array, label: String, nothing: String },
   template: `
@@ -11,17 +13,24 @@ export default {
             <bdi>{{ head.name }}</bdi></th>
         </tr></thead>
         <tbody>
-          <tr v-for="row in held" :key="row.label">
+          <tr v-for="row in seen" :key="row.label">
             <th scope="row"><bdi>{{ row.label }}</bdi><q-tooltip v-if="row.hint">{{ row.hint }}</q-tooltip></th>
             <td v-for="(cell, i) in row.cells" :class="{ 'comparison-best': row.best.includes(i) }"><bdi>{{ cell }}</bdi></td>
           </tr>
         </tbody>
       </table>
       <div v-else class="muted">{{ said ?? nothing }}</div>
+      <button v-if="held.length > few" type="button" class="button quiet comparison-more" @click="all = !all">
+        {{ all ? "Show fewer" : "Show all " + held.length }}</button>
     </div>
   `,
   data() {
-    return { held: Object.freeze([...this.rows]), said: null };
+    return { held: Object.freeze([...this.rows]), said: null, all: false, few: FEW };
+  },
+  computed: {
+    seen() {
+      return this.all ? this.held : this.held.slice(0, FEW);
+    },
   },
   methods: {
     put(rows, nothing) {

@@ -46,11 +46,12 @@ function rememberedColumns(columns) {
 // What a row can be found by: everything that it shows.
 function haystack(row) {
   const started = row.values.started === null ? "" : localTime(row.values.started);
-  return [...Object.values(row.values), ...Object.values(row.texts), row.row, started].join(" ").toLowerCase();
+  const damaged = row.damaged && "damaged " + row.damaged;
+  return [...Object.values(row.values), ...Object.values(row.texts), row.row, damaged, started].join(" ").toLowerCase();
 }
 
 export default {
-  props: { columns: Array, rows: Array, empty: String },
+  props: { columns: Array, rows: Array, empty: String, command: String },
   template: `
     <div class="runs">
       <div class="runs-tools">
@@ -101,8 +102,10 @@ export default {
         </template>
         <template v-slot:body-cell="scope">
           <q-td :props="scope" :class="'runs-cell-' + scope.col.name">
-            <span v-if="scope.col.name === 'state'" class="chip" :class="mood(scope.row)">
-              <q-icon :name="icon(scope.row)" />{{ scope.row.values.state }}</span>
+            <template v-if="scope.col.name === 'state'">
+              <span class="chip" :class="mood(scope.row)"><q-icon :name="icon(scope.row)" />{{ scope.row.values.state }}</span>
+              <span v-if="scope.row.damaged" class="chip bad runs-damaged" :title="scope.row.damaged">
+                <q-icon name="report_problem" />damaged</span></template>
             <a v-else-if="scope.col.name === 'name'" :href="scope.row.link" :title="scope.row.values.name"
                class="runs-link runs-clamp"><bdi>{{ scope.row.values.name }}</bdi></a>
             <template v-else-if="scope.col.name === 'started'">
@@ -110,6 +113,11 @@ export default {
             <template v-else-if="scope.col.name === 'accuracy'">
               <div class="runs-accuracy">{{ text(scope.row, "accuracy") }}</div>
               <div class="runs-note">{{ scope.row.row }}</div></template>
+            <template v-else-if="scope.col.name === 'rounds'">
+              <div>{{ text(scope.row, "rounds") }}</div><div class="runs-note">{{ scope.row.parts }}</div></template>
+            <template v-else-if="scope.col.name === 'outcome' && scope.row.damaged">
+              <div class="runs-clamp runs-clamp-short" :title="scope.row.values.outcome"><bdi>{{ scope.row.values.outcome }}</bdi></div>
+              <div class="runs-note runs-clamp runs-clamp-short" :title="scope.row.damaged"><bdi>{{ scope.row.damaged }}</bdi></div></template>
             <div v-else class="runs-clamp" :title="tooLong(text(scope.row, scope.col.name))">
               <bdi>{{ text(scope.row, scope.col.name) }}</bdi></div>
           </q-td>
@@ -123,6 +131,7 @@ export default {
             <div class="run-card-line">
               <span class="chip" :class="mood(scope.row)">
                 <q-icon :name="icon(scope.row)" />{{ scope.row.values.state }}</span>
+              <span v-if="scope.row.damaged" class="chip bad"><q-icon name="report_problem" />damaged</span>
               <span class="runs-note">{{ [started(scope.row), since(scope.row)].filter(Boolean).join(" · ") }}</span>
             </div>
             <div v-if="scope.row.values.accuracy !== null" class="run-card-line">
@@ -131,12 +140,14 @@ export default {
                 worst 10 % of people {{ text(scope.row, "worst") }}</template></span>
             </div>
             <div><bdi>{{ scope.row.values.outcome }}</bdi></div>
+            <div v-if="scope.row.damaged" class="runs-note"><bdi>{{ scope.row.damaged }}</bdi></div>
             <div class="runs-note"><bdi>{{ facts(scope.row) }}</bdi></div>
           </div>
         </template>
         <template v-slot:no-data>
           <div class="runs-empty">
             <span>{{ held.length ? "No run fits this filter." : empty }}</span>
+            <code v-if="!held.length" class="mono">{{ command }}</code>
             <q-btn v-if="held.length" flat dense no-caps color="primary" label="Show all runs" @click="showAll" />
           </div>
         </template>
@@ -305,7 +316,7 @@ export default {
       return [
         row.values.experiment,
         row.values.student && "student " + row.values.student,
-        rounds && "rounds " + rounds,
+        rounds && ["rounds", rounds, row.parts && `(${row.parts})`].filter(Boolean).join(" "),
         up && down && `MB up ${up}, down ${down}`,
         seconds,
       ].filter(Boolean).join(" · ");

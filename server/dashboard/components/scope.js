@@ -17,19 +17,20 @@ const SPOKEN_MS = 2000; // screen readers are not told of every flicker
 export default {
   template: `
     <div class="scope" role="group" aria-label="Live signal" tabindex="0" @keydown="key">
-      <div class="scope-now">
+      <div v-show="begun" class="scope-now">
         <div>
           <div class="scope-label">Gesture now</div>
-          <div class="scope-gesture"><bdi>{{ now.gesture ?? "–" }}</bdi> <span class="scope-sure">{{ sure }}</span></div>
+          <div class="scope-gesture"><bdi :class="{ 'scope-none': now.gesture === null }">{{ now.gesture ?? (student || predicted ? "nothing sure" : "no student") }}</bdi> <span class="scope-sure">{{ sure }}</span></div>
         </div>
         <div>
           <div class="scope-label">Asked for</div>
           <div class="scope-asked"><bdi>{{ now.asked ?? "nothing" }}</bdi>
+            <span v-if="now.reacting" class="chip" title="The first second after a prompt is not judged">reacting</span>
             <span v-if="now.right !== null" :class="['chip', now.right ? 'good' : 'bad']">{{ now.right ? "✓ right" : "✗ different" }}</span>
           </div>
         </div>
       </div>
-      <div class="scope-tools">
+      <div v-show="begun" class="scope-tools">
         <button type="button" class="button quiet" :aria-pressed="String(paused)" @click="pause">{{ paused ? "▶ Go on" : "❚❚ Pause" }}</button>
         <span :class="['chip', 'scope-state', state.kind]">{{ state.words }}</span>
         <span class="scope-set" role="group" aria-label="Seconds shown">
@@ -48,16 +49,18 @@ export default {
       </div>
       <div class="scope-stage">
         <canvas ref="canvas" class="scope-canvas" :style="{'--rows': channels}" aria-hidden="true"></canvas>
-        <div v-if="!begun" class="scope-nothing">No signal yet: it appears here as soon as the board streams.</div>
+        <div v-if="!begun" class="scope-nothing">{{ waiting }}</div>
       </div>
-      <div v-if="begun && !predicted" class="muted small">No gestures are predicted here: start this page with --student FILE, or run \`myofed live\` beside it.</div>
-      <div class="scope-keys">Keys: space pauses · + and − size · A automatic · [ and ] seconds · 1–9 channels</div>
+      <div v-if="begun && !student && !predicted" class="muted small">No student is loaded, so no gesture is recognised.
+        <template v-for="[words, command] in hint" :key="command">{{ words }} <code class="mono">{{ command }}</code> </template></div>
+      <div v-show="begun" class="scope-keys">Keys: space pauses · + and − size · A automatic · [ and ] seconds · 1–9 channels</div>
       <div class="sr-only" aria-live="polite">{{ spoken }}</div>
     </div>`,
-  props: { boardChannels: Number },
+  // waiting: said until a signal comes; student: whether somebody recognises gestures; hint: [[words, command]] else.
+  props: { boardChannels: Number, waiting: String, student: Boolean, hint: Array },
   data: () => ({
     spans: SPANS_S, spanS: 5, auto: true, rangeUv: 200, paused: false, hidden: [], channels: 0, spoken: "",
-    now: { gesture: null, asked: null, confidence: null, right: null }, arriving: false, begun: false, predicted: false,
+    now: { gesture: null, asked: null, confidence: null, right: null, reacting: false }, arriving: false, begun: false, predicted: false,
   }),
   computed: {
     range() {
@@ -174,7 +177,7 @@ export default {
       const from = this.arriving ? at : this.end; // where nothing arrives, nothing is said of now
       const said = this.columns.judged(from, this.end).at(-1);
       const asked = this.columns.stretches(this.columns.prompted, from, this.end).at(-1)?.gesture ?? null;
-      const now = { gesture: said?.gesture ?? null, confidence: said?.confidence ?? null, asked, right: said?.right ?? null };
+      const now = { gesture: said?.gesture ?? null, confidence: said?.confidence ?? null, asked, right: said?.right ?? null, reacting: said?.reacting ?? false };
       if (Object.keys(now).some((key) => now[key] !== this.now[key])) this.now = now;
       if (time - (this.spokeAt ?? 0) < SPOKEN_MS) return;
       this.spokeAt = time;

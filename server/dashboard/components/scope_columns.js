@@ -1,6 +1,7 @@
 // The newest columns of a stream, the least and the greatest microvolts of each channel, in a ring that never grows.
 
 export const KEPT_S = 12; // the longest span is 10 s
+export const REACTION_MS = 1000; // device/live/check.py: reaction, and the first whole window of the gesture
 export const NOTHING = 0, HERE = 1, LOST = 2;
 
 export class Columns {
@@ -75,19 +76,24 @@ export class Columns {
   // Stretches of what was said between two columns: [{from, to, gesture, confidence}].
   stretches(list, from, to) {
     return list
-      .map((entry, i) => ({ ...entry, from: Math.max(entry.from, from), to: Math.min(list[i + 1]?.from ?? to, to) }))
+      .map((entry, i) => ({ ...entry, since: entry.from, from: Math.max(entry.from, from), to: Math.min(list[i + 1]?.from ?? to, to) }))
       .filter((stretch) => stretch.to > stretch.from);
   }
 
-  // Predictions, cut where the prompt changes, each with `right` (true, false; null: nothing was asked).
+  // Predictions, cut where the prompt changes and where the person has reacted to it, each with `right` (true, false;
+  // null: nothing to judge) and `reacting`, while the gesture before it is no mistake.
   judged(from, to) {
     const asked = this.stretches(this.prompted, from, to);
+    const reaction = REACTION_MS / this.columnMs;
+    const cuts = asked.flatMap((a) => [a.from, a.since + reaction]).sort((a, b) => a - b);
     return this.stretches(this.predicted, from, to).flatMap((said) => {
-      const edges = [said.from, ...asked.map((a) => a.from).filter((f) => f > said.from && f < said.to), said.to];
+      const edges = [said.from, ...cuts.filter((cut) => cut > said.from && cut < said.to), said.to];
       return edges.slice(1).map((edge, i) => {
-        const prompt = asked.find((a) => a.from <= edges[i] && edges[i] < a.to)?.gesture ?? null;
-        const right = prompt === null || said.gesture === null ? null : prompt === said.gesture;
-        return { ...said, from: edges[i], to: edge, right };
+        const prompt = asked.find((a) => a.from <= edges[i] && edges[i] < a.to);
+        const comparable = (prompt?.gesture ?? null) !== null && said.gesture !== null;
+        const same = comparable && prompt.gesture === said.gesture;
+        const reacting = comparable && !same && edges[i] < prompt.since + reaction;
+        return { ...said, from: edges[i], to: edge, right: comparable && !reacting ? same : null, reacting };
       });
     });
   }
