@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from server.dashboard.curves import Curves, Line
-from server.dashboard.run_view import STUDENTS, arm_color, arm_words
+from server.dashboard.run_view import FEW, STUDENTS, arm_color, arm_words, people_words, worst_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MEASURES = {"accuracy": "Accuracy", "balanced": "Balanced"}
 BOTH = {"both": "Both", "federated": "Without teacher", "federated_distilled": "With teacher"}
-NOTE = "Validation people, who do not train. Bold: the mean; dashed: the worst 10 % of people; thin: every person."
-BALANCED_NOTE = "Each gesture counts as much as any other, however often it was shown. " + NOTE
+BALANCED_NOTE = "Each gesture counts as much as any other, however often it was shown."
+TOO_FEW = "a curve to watch, too few people to conclude from"
 ARRIVAL_NOTE = (
     "Nobody validates in this run, so this is the accuracy on arrival: the shared student on each client's own "
     "training windows, before that client trains. A curve to watch, not a result."
@@ -34,10 +34,10 @@ class AccuracyChart:
 
     def __init__(self, view: RunView) -> None:
         self.view = view
-        with ui.element("section").classes("card full"):
+        with ui.element("section").classes("card full charted"):
             with ui.element("div").classes("spread"):
                 self.title = ui.label("Accuracy by round").classes("card-title")
-                with ui.element("div").classes("row"):
+                with ui.element("div").classes("row tools"):
                     self.student = switch(STUDENTS, self.update)
                     self.arm = switch(BOTH, self.update)
                     self.measure = switch(MEASURES, self.update)
@@ -50,10 +50,22 @@ class AccuracyChart:
         self.student.visible = self.measure.visible = validated
         self.arm.visible = len(self.view.arms) > 1
         self.title.text = "Accuracy by round" if validated else "Accuracy on arrival by round"
-        balanced = self.measure.value == "balanced"
-        self.note.text = (BALANCED_NOTE if balanced else NOTE) if validated else ARRIVAL_NOTE
+        self.note.text = self._note() if validated else ARRIVAL_NOTE
         if self.chart.wanted:
             self._draw()
+
+    def reckon(self) -> None:
+        """What the chart takes, so that it is there when it is drawn; called in a thread."""
+        for arm in self.view.arms:
+            self._accuracy(arm)
+
+    def _note(self) -> str:
+        people = max((len(self._accuracy(arm).people) for arm in self.view.arms), default=0)
+        balanced = f"{BALANCED_NOTE} " if self.measure.value == "balanced" else ""
+        who = people_words(people, "validation") if people else "Validation people"
+        doubt = f": {TOO_FEW}" if 0 < people < FEW else ""
+        lines = f"Bold: the mean; dashed: the {worst_words(people)}; thin: every person."
+        return f"{balanced}{who}, who do not train{doubt}. {lines}"
 
     def _draw(self) -> None:
         missing = self.view.validated and self.student.value == "personalised"
@@ -76,9 +88,10 @@ class AccuracyChart:
 def lines_of(accuracy: Accuracy, arm: str, student: str) -> Iterator[Line]:
     """The lines of one arm."""
     words, color = arm_words(arm), arm_color(arm, student)
-    for curve, dashed in ((accuracy.mean, False), (accuracy.worst_decile, True)):
+    lines = ((accuracy.mean, "mean"), (accuracy.worst_decile, worst_words(len(accuracy.people))))
+    for curve, what in lines:
         if curve.rounds:
-            name = f"{'worst 10 %' if dashed else 'mean'}, {words}"
+            name, dashed = f"{what}, {words}", what != "mean"
             yield Line(name, curve.rounds, curve.values, color, dashed=dashed, bold=True)
     for subject, curve in accuracy.people.items():
         name, group = f"{subject}, {words}", f"every person, {words}"

@@ -56,17 +56,17 @@ class ConfusionChart:
         self.view = view
         self.choices: tuple[tuple[str, str, str], ...] = ()
         self.switches: tuple[ui.toggle, ...] = ()
-        with ui.element("section").classes("card"):
+        with ui.element("section").classes("card charted"):
             ui.label("Confusion between gestures").classes("card-title")
             ui.label(NOTE).classes("card-note")
-            self.tools = ui.element("div").classes("row")
+            self.tools = ui.element("div").classes("row tools")
             self.table = ConfusionTable()
 
     def update(self) -> None:
         """Show what the record says now."""
         choices = tuple(
             (arm, student, split)
-            for arm in self.view.arms
+            for arm in self.view.arms_teacher_first
             for student in STUDENTS
             for split in SPLITS
             if self._found(arm, student, split) is not None

@@ -33,6 +33,7 @@ class Line:
         color: on light and on dark; empty for the chart's own.
         dashed: drawn so.
         bold: drawn so.
+        wide: drawn broad and pale, so that it is seen where another line lies on it.
         group: drawn thin, with others of this group, and one entry of the legend for all of them.
         title: what a thin line is called where the pointer meets it; its name where empty.
     """
@@ -43,19 +44,25 @@ class Line:
     color: tuple[str, str] | tuple[()] = ()
     dashed: bool = False
     bold: bool = False
+    wide: bool = False
     group: str = ""
     title: str = ""
 
 
-class Curves(ui.element, component="components/curves.js"):
+class Curves(
+    ui.element,
+    component="components/curves.js",
+    dependencies=["components/arrows.js", "components/curves_data.js", "components/curves_drawing.js"],
+):
     """A chart of curves by round.
 
-    It is drawn, and asks for its data, once it comes near the window.
+    It asks for its data once it comes near the window, or soon after those that are; drawn are then all of them, so
+    that a page can be printed.
 
     Args:
         unit: "%" (values are shares), "MB", "s" or "".
         label: what the chart shows, for a screen reader.
-        stacked: areas on top of each other, for parts of a whole.
+        stacked: bars on top of each other, for parts of a whole.
         height: CSS.
         nothing: said in place of an empty chart.
         on_wanted: called when the browser asks, to `show` what there is then; by default it gets what was shown.
@@ -168,7 +175,7 @@ def _line(curve: Curve | Line, quiet: Collection[str] | Mapping[str, str]) -> Li
 
 
 def _style(line: Line) -> tuple[object, ...]:
-    return line.color, line.dashed, line.bold, line.group, line.title
+    return line.color, line.dashed, line.bold, line.wide, line.group, line.title
 
 
 def _message(line: Line) -> dict[str, Any]:
@@ -177,7 +184,9 @@ def _message(line: Line) -> dict[str, Any]:
     message |= {
         key: shown(text, LONGEST_NAME) for key in ("name", "group", "title") if (text := getattr(line, key))
     }
-    return message | {key: style for key in ("color", "dashed", "bold") if (style := getattr(line, key))}
+    return message | {
+        key: style for key in ("color", "dashed", "bold", "wide") if (style := getattr(line, key))
+    }
 
 
 def _number(value: float) -> float | None:

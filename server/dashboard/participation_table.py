@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
@@ -30,17 +29,20 @@ PEOPLE = (
     Heading("reason", "Why", long=True, wide=True),
     Heading("examples", "Windows", number=True, wide=True),
     Heading("sent", "Sent, MB", sort_by="bytes", number=True, wide=True),
-    Heading("took", "Trained for", sort_by="seconds", number=True, wide=True),
-    Heading("seen", "Last seen (UTC)", sort_by="seen_s", wide=True),
+    Heading("took", "Answer took", sort_by="seconds", number=True, wide=True),
+    Heading("seen", "Last seen", time=True, wide=True),
     Heading("student", "Student", mono=True, wide=True),
 )
 NOTES = (
-    Heading("when", "When (UTC)", sort_by="order"),
+    Heading("when", "When", time=True),
     Heading("round", "Round", number=True),
     Heading("kind", "What", chip=KIND_COLORS),
     Heading("subject", "Person"),
     Heading("text", "Why", long=True),
 )
+WENT_WRONG = "Who dropped out, which answers were refused, which rounds failed; newest first."
+FINE = "Nobody dropped out, no answer was refused, and no round failed."
+TOOK_NOTE = "An answer takes from the task's arrival at the client to its answer."
 LONGEST_REASON = 300  # characters of one sentence that a table shows
 
 
@@ -64,9 +66,7 @@ class ParticipationTable:
             )
         with ui.element("section").classes("card full"):
             ui.label("What happened").classes("card-title")
-            ui.label(
-                "Who dropped out, which answers were refused, which rounds failed; newest first."
-            ).classes("card-note")
+            self.said = ui.label().classes("card-note")
             self.notes = Rows(
                 NOTES, label="What happened", nothing="Nothing went wrong.", sort="when", descending=True
             )
@@ -74,12 +74,21 @@ class ParticipationTable:
     def update(self) -> None:
         """Show what the record says now."""
         self._offer_arms()
-        arm = str(self.arm.value) if self.arm else "all"
-        parts = self.view.parts if arm == "all" else self.view.history.of(arm)
-        people = self.view.figure(("people", arm), lambda: participation(parts))
+        people = self._people()
         self.note.text = summary(people)
         self.people.show(map(person_row, people))
-        self.notes.show(note_rows(self.view.figure("notes", lambda: events_of_note(self.view.parts))))
+        notes = self.view.figure("notes", lambda: events_of_note(self.view.parts))
+        self.said.text, self.notes.visible = (WENT_WRONG if notes else FINE), bool(notes)
+        self.notes.show(note_rows(notes))
+
+    def reckon(self) -> None:
+        """Who took part: long for many people and rounds, therefore called in a thread."""
+        self._people()
+
+    def _people(self) -> list[Participant]:
+        arm = str(self.arm.value) if self.arm else "all"
+        parts = self.view.parts if arm == "all" else self.view.history.of(arm)
+        return self.view.figure(("participants", arm), lambda: participation(parts))
 
     def _offer_arms(self) -> None:
         if self.arm is None and len(self.view.arms) > 1:
@@ -96,7 +105,9 @@ def summary(people: list[Participant]) -> str:
     one = "person" if len(people) == 1 else "people"
     said = ", ".join([f"{count['answered']} answered", *rest])
     return (
-        f"{len(people)} {one}; the last time they were asked, {said}." if people else "Nobody was asked yet."
+        f"{len(people)} {one}; the last time they were asked, {said}. {TOOK_NOTE}"
+        if people
+        else "Nobody was asked yet."
     )
 
 
@@ -114,10 +125,9 @@ def person_row(person: Participant) -> dict[str, Any]:
         "examples": person.num_examples,
         "sent": megabytes(person.bytes_up),
         "bytes": person.bytes_up,
-        "took": duration(person.seconds),
+        "took": short_time(person.seconds),
         "seconds": person.seconds,
-        "seen": clock(person.seen_s),
-        "seen_s": person.seen_s,
+        "seen": person.seen_s,
         "student": shown(person.student_version, 12),
     }
 
@@ -127,8 +137,7 @@ def note_rows(notes: list[Note]) -> list[dict[str, Any]]:
     return [
         {
             "key": f"{note.time_s}|{note.round}|{note.kind}|{note.subject[:80]}|{note.text[:80]}",
-            "when": clock(note.time_s),
-            "order": note.time_s,
+            "when": note.time_s,
             "round": note.round,
             "kind": note.kind,
             "subject": shown(note.subject),
@@ -138,11 +147,6 @@ def note_rows(notes: list[Note]) -> list[dict[str, Any]]:
     ]
 
 
-def clock(time_s: float | None) -> str:
-    """Day and time, UTC; empty where a record says none that there is."""
-    if time_s is None:
-        return ""
-    try:
-        return datetime.fromtimestamp(time_s, UTC).strftime("%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return ""
+def short_time(seconds: float | None) -> str | None:
+    """With tenths below a minute: small students train in less than a second."""
+    return f"{seconds:.1f} s" if seconds is not None and seconds < 60 else duration(seconds)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 
 from server.dashboard.layout import shown
+from server.dashboard.run_view import PACK_WORDS
 from server.history.figures import final_people
 from server.history.methods import METHODS
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from server.history.figures import PersonRow
     from server.history.methods import Method
 
+NOTE = "Accuracy on recordings that no student was trained on. The worst first, by the last of these rows."
 NOTHING = "Tested people are evaluated after the last round."
 
 
-class Dots(ui.element, component="components/dots.js"):
+class Dots(ui.element, component="components/dots.js", dependencies=["components/arrows.js"]):
     """Marks on lines from 0 to 100 %.
 
     Args:
@@ -56,9 +58,7 @@ class PeopleChart:
         self.view = view
         with ui.element("section").classes("card full") as self.card:
             ui.label("Every tested person").classes("card-title")
-            ui.label("Accuracy on recordings that no student was trained on; best first.").classes(
-                "card-note"
-            )
+            self.note = ui.label().classes("card-note")
             self.dots = Dots(label="Accuracy of every tested person")
         self.card.visible = False
 
@@ -67,6 +67,7 @@ class PeopleChart:
         people = self.view.figure("final", lambda: final_people(self.view.history))
         methods = methods_of(people)
         self.card.visible = bool(methods)
+        self.note.text = f"{NOTE} {PACK_WORDS}" if any("pack" in m.title for m in methods) else NOTE
         rows = [person_row(person, methods) for person in people]
         if len(rows) > 1:
             rows.insert(0, mean_row(rows))

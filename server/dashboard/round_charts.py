@@ -1,4 +1,4 @@
-"""What else goes by round: loss parts, gesture events, bytes, and where the time went."""
+"""What else goes by round: loss parts, bytes, and where the time went."""
 
 from __future__ import annotations
 
@@ -10,35 +10,32 @@ from nicegui import ui
 from server.dashboard.accuracy_chart import switch
 from server.dashboard.curves import Curves, Line
 from server.dashboard.run_rows import megabytes
-from server.dashboard.run_view import STUDENTS, arm_color, arm_words
-from server.history.figures import durations, event_curves, fidelity_curves, loss_curves, traffic
+from server.dashboard.run_view import arm_color, arm_words
+from server.history.figures import durations, fidelity_curves, loss_curves, traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from server.dashboard.run_view import RunView
     from server.history.figures import Curve, Traffic
 
 LOSSES = {"task": "task", "distillation": "distillation"}
 LOSS_NOTE = "Task: against the recorded gestures. Distillation: against the teacher's answers. Means over the clients."
-WRONG = {"cler": "wrong gestures"}
-WRONG_NOTE = (
-    "Of the gestures that were noticed, the share taken for another one (CLER): counted on whole gestures instead of "
-    "windows, mean over gestures and people."
-)
-UNASKED = {"misses": "missed", "false_activations": "false activations"}
-UNASKED_NOTE = (
-    "Gestures that got no answer at all (missed), and answers to no gesture (false activations): how many for each "
-    "evaluated person."
-)
 SPENT = {
     "pack": "sending the pack",
     "sending": "sending weights",
     "training": "training",
+    "evaluation": "testing",
     "aggregation": "averaging",
     "checkpoint": "saving",
     "rest": "not recorded",
 }
+SUMS = {"round": "By round", "sum": "Added up"}
+TIME_NOTE = (
+    "Seconds of each round and what they were spent on; where there are several seeds or folds, their mean."
+)
+TALL = "290px"  # those beside the confusion of gestures, which is taller
+LEAST = 0.01  # share of a round that is worth a name of its own where nobody knows what it was
 UNMEASURED = "Not measured in this run."
 
 
@@ -58,16 +55,17 @@ class RoundChart:
         *,
         unit: str = "",
         stacked: bool = False,
+        height: str = "240px",
         nothing: str = UNMEASURED,
     ) -> None:
         self.view, self.lines = view, lines
-        with ui.element("section").classes("card"):
+        with ui.element("section").classes("card charted"):
             with ui.element("div").classes("spread"):
                 ui.label(title).classes("card-title")
-                self.tools = ui.element("div").classes("row")
+                self.tools = ui.element("div").classes("row tools")
             self.note = ui.label(note).classes("card-note")
             self.chart = Curves(
-                unit=unit, label=title, stacked=stacked, height="240px", nothing=nothing, on_wanted=self._draw
+                unit=unit, label=title, stacked=stacked, height=height, nothing=nothing, on_wanted=self._draw
             )
 
     def update(self) -> None:
@@ -86,7 +84,7 @@ def loss_chart(view: RunView) -> RoundChart:
         for arm in view.arms:
             yield from arm_lines(view.by_arm(loss_curves, arm), LOSSES, arm)
 
-    return RoundChart("Loss", LOSS_NOTE, lines, view)
+    return RoundChart("Loss", LOSS_NOTE, lines, view, height=TALL)
 
 
 def fidelity_chart(view: RunView, figure: str, title: str, note: str, unit: str) -> RoundChart:
@@ -97,36 +95,6 @@ def fidelity_chart(view: RunView, figure: str, title: str, note: str, unit: str)
             yield from arm_lines(view.by_arm(fidelity_curves, arm), {figure: title.lower()}, arm)
 
     return RoundChart(title, note, lines, view, unit=unit)
-
-
-def wrong_chart(view: RunView) -> RoundChart:
-    """CLER."""
-    return event_chart(view, WRONG, "Wrong gestures (CLER)", WRONG_NOTE, "%")
-
-
-def unasked_chart(view: RunView) -> RoundChart:
-    """Misses and false activations."""
-    return event_chart(view, UNASKED, "Missed gestures and false activations", UNASKED_NOTE, "")
-
-
-def event_chart(view: RunView, words: dict[str, str], title: str, note: str, unit: str) -> RoundChart:
-    """Figures of gesture events by student: of validation people, or of tested ones where nobody validates."""
-
-    def lines() -> Iterator[Line]:
-        for arm in view.arms:
-            curves = measured(arm, "validation") or measured(arm, "test")
-            yield from arm_lines(curves, words, arm, str(student.value))
-
-    def measured(arm: str, split: str) -> dict[str, Curve]:
-        chosen, parts = str(student.value), view.history.of(arm)
-        return view.figure(
-            ("events", arm, chosen, split), lambda: event_curves(parts, student=chosen, split=split)
-        )
-
-    chart = RoundChart(title, note, lines, view, unit=unit)
-    with chart.tools:
-        student = switch(STUDENTS, chart.update)
-    return chart
 
 
 def arm_lines(
@@ -140,47 +108,78 @@ def arm_lines(
 
 
 class TrafficChart(RoundChart):
-    """Bytes by round, and in all."""
+    """Bytes by round, or up to each round."""
 
     def __init__(self, view: RunView) -> None:
-        super().__init__("Data sent", "", self._lines, view, unit="MB", nothing="No bytes on record yet.")
+        super().__init__(
+            "Data sent", "", self._lines, view, unit="MB", height=TALL, nothing="No bytes on record yet."
+        )
+        with self.tools:
+            self.sums = switch(SUMS, self.update)
 
     def update(self) -> None:
         """The totals as a sentence, the rounds as a chart."""
-        sums = [self._traffic(arm) for arm in self.view.arms]
-        up, down = sum(t.total_up for t in sums), sum(t.total_down for t in sums)
-        saved = sum(t.saved for t in sums)
-        already = f" {megabytes(saved)} MB were there already." if saved else ""
-        self.note.text = (
-            f"{megabytes(up)} MB up from the clients and {megabytes(down)} MB down to them in all.{already}"
-        )
+        self.note.text = traffic_words([self._traffic(arm) for arm in self.view.arms])
         super().update()
 
     def _traffic(self, arm: str) -> Traffic:
         return self.view.by_arm(traffic, arm)
 
     def _lines(self) -> Iterator[Line]:
-        for arm in self.view.arms:
-            sent = self._traffic(arm)
-            for curve, word, dashed in ((sent.up, "up", False), (sent.down, "down", True)):
-                values = tuple(v / 1e6 for v in curve.values)
-                yield Line(f"{word}, {arm_words(arm)}", curve.rounds, values, arm_color(arm), dashed=dashed)
+        for place, arm in enumerate(self.view.arms):
+            sent, color = self._traffic(arm), arm_color(arm)
+            summed = self.sums.value == "sum"
+            curves = (sent.up_so_far, sent.down_so_far) if summed else (sent.up, sent.down)
+            for curve, word in zip(curves, ("up", "down"), strict=True):
+                name, values = f"{word}, {arm_words(arm)}", tuple(v / 1e6 for v in curve.values)
+                wide = place == 0 and len(self.view.arms) > 1  # the other arm's line often lies on it
+                yield Line(name, curve.rounds, values, color, dashed=word == "down", wide=wide)
 
 
-def duration_chart(view: RunView) -> RoundChart:
-    """Seconds by round, as parts of a whole."""
-
-    def lines() -> Iterator[Line]:
-        spent = view.figure("durations", lambda: durations(view.parts))
-        known = parts_of(spent)
-        for key, curve in known.items():
-            name = "whole round" if list(known) == ["rest"] else SPENT.get(key, key)
-            yield Line(name, curve.rounds, curve.values)
-
-    note = "Seconds of each round and what they were spent on, averaged over the federations of this run."
-    return RoundChart(
-        "Time by round", note, lines, view, unit="s", stacked=True, nothing="No times on record yet."
+def traffic_words(sums: Sequence[Traffic]) -> str:
+    """What was sent in all, and what is counted where."""
+    up, down = sum(t.total_up for t in sums), sum(t.total_down for t in sums)
+    saved, pack = sum(t.saved for t in sums), sum(t.pack_down for t in sums)
+    already = f" {megabytes(saved)} MB were there already." if saved else ""
+    packs = f"; the pack, {megabytes(pack)} MB, is sent before round 1" if pack else ""
+    return (
+        f"{megabytes(up)} MB up from the clients and {megabytes(down)} MB down to them in all. "
+        f"By round with its evaluation{packs}.{already}"
     )
+
+
+class DurationChart(RoundChart):
+    """Seconds by round of one arm, as parts of a whole."""
+
+    def __init__(self, view: RunView) -> None:
+        super().__init__(
+            "Time by round",
+            TIME_NOTE,
+            self._lines,
+            view,
+            unit="s",
+            stacked=True,
+            nothing="No times on record yet.",
+        )
+        self.arm: ui.toggle | None = None
+
+    def update(self) -> None:
+        """Offer the arms there are."""
+        if self.arm is None and len(self.view.arms) > 1:
+            with self.tools:
+                self.arm = switch(
+                    {arm: arm_words(arm).capitalize() for arm in self.view.arms_teacher_first}, self.update
+                )
+        super().update()
+
+    def _lines(self) -> Iterator[Line]:
+        arms = (str(self.arm.value),) if self.arm else self.view.arms
+        for arm in arms:
+            known = parts_of(self.view.by_arm(durations, arm))
+            for key, curve in known.items():
+                if any(curve.values):  # what took no time needs no place in the legend
+                    name = "whole round" if list(known) == ["rest"] else SPENT.get(key, key)
+                    yield Line(name, curve.rounds, curve.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,4 +201,6 @@ def parts_of(spent: dict[str, Curve]) -> dict[str, Seconds]:
         for round_, value in zip(part.rounds, part.values, strict=True):
             known[round_] = known.get(round_, 0.0) + value
     rest = tuple(max(0.0, t - known.get(r, 0.0)) for r, t in zip(total.rounds, total.values, strict=True))
+    if parts and max(rest, default=0.0) < LEAST * max(total.values, default=0.0):
+        return parts
     return parts | {"rest": Seconds(total.rounds, rest)}

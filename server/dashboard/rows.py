@@ -23,6 +23,7 @@ class Heading:
         number: aligned right.
         wide: left out on a phone.
         long: cut with an ellipsis, whole in its title.
+        time: its cells are Unix seconds, shown in the visitor's own time, with UTC and the year as title.
         chip: classes by value, where a cell is a state.
     """
 
@@ -33,6 +34,7 @@ class Heading:
     wide: bool = False
     long: bool = False
     mono: bool = False
+    time: bool = False
     chip: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -9,8 +9,9 @@ from nicegui import ui
 from server.dashboard.layout import shown
 from server.dashboard.rows import Heading, Rows
 from server.dashboard.run_rows import megabytes
-from server.dashboard.run_view import arm_words
+from server.dashboard.run_view import ARMS, arm_words
 from server.dashboard.state import download_path, run_path
+from server.history.methods import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from server.dashboard.run_view import RunView
     from server.history.part import PackFacts
 
-MAX_FILES = 200  # links shown
+RECORD = "Record and result"
+GROUPS = {
+    "": RECORD,
+    "results": "Results of each method",
+    "checkpoints": "Checkpoints: students after a round",
+    "plots": "Plots",
+    "tensorboard": "TensorBoard",
+}
+MAX_FILES = 200  # links shown of a group
 LONGEST_VALUE = 300  # characters of one setting
 
 
@@ -28,7 +37,7 @@ class PackCard:
     def __init__(self, view: RunView) -> None:
         self.view = view
         self._facts: list[tuple[str, str]] = []
-        with ui.element("section").classes("card") as self.card:
+        with ui.element("section").classes("card full") as self.card:
             ui.label("Knowledge pack").classes("card-title")
             ui.label("The teacher's answers to public windows, which clients learn from.").classes(
                 "card-note"
@@ -55,28 +64,28 @@ def pack_facts(packs: Sequence[PackFacts]) -> list[tuple[str, str]]:
     facts = [
         ("windows", f"{first.windows:,}" if first.windows is not None else ""),
         ("size", f"{megabytes(first.num_bytes)} MB" if first.num_bytes is not None else ""),
-        ("shards", str(first.shards) if first.shards is not None else ""),
-        ("lost by the codec", lost(first.kl_loss)),
+        ("sent in", f"{first.shards} files" if first.shards is not None else ""),
+        ("lost by packing", lost(first.kl_loss)),
         (
-            "same first gesture",
+            "same gesture first",
             f"{first.top1_agreement:.1%} of windows".replace("%", " %")
             if first.top1_agreement is not None
             else "",
         ),
-        ("codec", shown(first.codec, 80)),
+        ("packed as", shown(first.codec, 80)),
         ("teacher", shown(first.teacher, 80)),
         ("licence", shown(first.license)),
         ("sent", f"{megabytes(sent)} MB"),
         ("there already", f"{megabytes(saved)} MB" if saved else ""),
-        ("identity", shown(first.pack, 12)),
+        ("checksum", shown(first.pack, 12)),
         ("packs of this run", str(len({p.pack for p in packs})) if len({p.pack for p in packs}) > 1 else ""),
     ]
     return [(name, text) for name, text in facts if text]
 
 
 def lost(kl: float | None) -> str:
-    """What packing the answers small cost, as Kullback-Leibler divergence."""
-    return "" if kl is None else f"{kl:.4f} nats a window (0: nothing)"
+    """What packing the answers small cost: Kullback-Leibler divergence, nats a window."""
+    return "" if kl is None else f"{kl:.4f} (0: nothing)"
 
 
 def fact_list(parent: ui.element, facts: Sequence[tuple[str, str]]) -> None:
@@ -84,10 +93,11 @@ def fact_list(parent: ui.element, facts: Sequence[tuple[str, str]]) -> None:
     parent.clear()
     with parent:
         for name, text in facts:
-            with ui.element("dt"):
-                ui.label(name)
-            with ui.element("dd"):
-                ui.label(text)
+            with ui.element("div").classes("fact"):
+                with ui.element("dt"):
+                    ui.label(name)
+                with ui.element("dd"):
+                    ui.label(text)
 
 
 class SettingsCard:
@@ -95,8 +105,10 @@ class SettingsCard:
 
     def __init__(self, view: RunView) -> None:
         self.view = view
-        with ui.element("section").classes("card"):
-            ui.label("Settings").classes("card-title")
+        with ui.element("details").classes("card fold"):
+            with ui.element("summary"):
+                ui.label("Settings").classes("card-title")
+                self.count = ui.label().classes("muted small")
             self.rows = Rows(
                 (Heading("setting", "Setting", mono=True), Heading("value", "Value", long=True)),
                 label="Settings",
@@ -107,6 +119,7 @@ class SettingsCard:
 
     def update(self) -> None:
         """Show what the record says now."""
+        self.count.text = f"{len(self.view.history.facts.settings):,}, as run.json says"
         self.rows.show(
             {"key": name[:LONGEST_VALUE], "setting": shown(name, 100), "value": shown(value, LONGEST_VALUE)}
             for name, value in self.view.history.facts.settings.items()
@@ -114,33 +127,57 @@ class SettingsCard:
 
 
 class FilesCard:
-    """What can be downloaded; looked up again where the run went on by a round."""
+    """What can be downloaded, in groups; looked up again where the run went on by a round."""
 
     def __init__(self, view: RunView) -> None:
         self.view = view
-        self._files: list[tuple[str, int]] = []
+        self._names: list[str] = []
         with ui.element("section").classes("card"):
             ui.label("Files").classes("card-title")
             ui.label("The record of this run, to keep or to reckon with.").classes("card-note")
             with ui.element("ul").classes("files"), ui.element("li"):
                 ui.link("rounds.csv", run_path(view.name, "/rounds.csv"))
                 ui.label("every round as a row of a spreadsheet").classes("muted small")
-            self.list = ui.element("ul").classes("files")
+            self.groups = ui.element("div").classes("stack")
 
     def show(self, files: list[tuple[str, int]]) -> None:
         """Links to (path in the run's folder, bytes)."""
-        if [name for name, _ in files] == [name for name, _ in self._files]:
+        names = [name for name, _ in files]
+        if names == self._names:
             return
-        self._files = files
-        self.list.clear()
-        with self.list:
-            for name, size in files[:MAX_FILES]:
-                with ui.element("li"):
-                    ui.link(shown(name), download_path(self.view.name, name))
-                    ui.label(file_size(size)).classes("muted small")
-            if len(files) > MAX_FILES:
-                with ui.element("li"):
-                    ui.label(f"and {len(files) - MAX_FILES} more in the run's folder").classes("muted")
+        self._names = names
+        self.groups.clear()
+        with self.groups:
+            for title, members in grouped(files).items():
+                self._group(title, members)
+
+    def _group(self, title: str, files: list[tuple[str, int]]) -> None:
+        """The record itself is open, the folders of the run are not."""
+        with ui.element("details").classes("fold") as group:
+            if title == RECORD:
+                group.props("open")
+            with ui.element("summary"):
+                ui.label(title)
+                ui.label(f"{len(files):,} · {file_size(sum(size for _, size in files))}").classes(
+                    "muted small"
+                )
+            with ui.element("ul").classes("files"):
+                for name, size in files[:MAX_FILES]:
+                    with ui.element("li"):
+                        ui.link(shown(name), download_path(self.view.name, name))
+                        ui.label(file_size(size)).classes("muted small")
+                if len(files) > MAX_FILES:
+                    with ui.element("li"):
+                        ui.label(f"and {len(files) - MAX_FILES} more in the run's folder").classes("muted")
+
+
+def grouped(files: Sequence[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
+    """By the folder they lie in, the record first."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for name, size in files:
+        folder = name.partition("/")[0] if "/" in name else ""
+        found.setdefault(GROUPS.get(folder, shown(folder, 40)), []).append((name, size))
+    return found
 
 
 def file_size(num_bytes: int) -> str:
@@ -151,6 +188,12 @@ def file_size(num_bytes: int) -> str:
 def about(view: RunView) -> str:
     """Which experiment this is, in a line."""
     facts = view.history.facts
-    arms = ", ".join(arm_words(arm) for arm in view.arms)
-    words = (facts.experiment, facts.dataset, facts.student, facts.engine, arms)
-    return " · ".join(shown(word, 60) for word in words if word)
+    words = (("experiment", facts.experiment), ("data", facts.dataset), ("student", facts.student))
+    told = [f"{what} {shown(word, 60)}" for what, word in (*words, ("engine", facts.engine)) if word]
+    asked = facts.methods or view.arms
+    return " · ".join([*told, f"methods {'; '.join(map(method_words, asked))}"] if asked else told)
+
+
+def method_words(method: str) -> str:
+    """A federation by its arm, a baseline by its title."""
+    return arm_words(method) if method in ARMS or method not in METHODS else METHODS[method].title

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
+from server.dashboard.accuracy_chart import TOO_FEW
 from server.dashboard.layout import shown
 from server.dashboard.people_chart import methods_of
 from server.dashboard.run_files import about
 from server.dashboard.run_rows import percent
-from server.dashboard.run_view import arm_words
+from server.dashboard.run_view import FEW, arm_words, people_words, worst_words
 from server.history.figures import final_people
 
 if TYPE_CHECKING:
@@ -146,17 +147,17 @@ def headline(view: RunView) -> tuple[str, tuple[Figure, ...]]:
     """What the figures are of, and the figures: of tested people once there are any, else of the latest round."""
     tested = view.figure("final", lambda: final_people(view.history))
     if methods_of(tested):
-        one = "person" if len(tested) == 1 else "people"
-        return f"Accuracy on {len(tested)} tested {one}, whom no student was trained on", tested_figures(
-            tested
-        )
+        who = people_words(len(tested), "tested")
+        return f"Accuracy of {who}, on recordings that no student was trained on", tested_figures(tested)
     validated = view.validated
     curves = {
         arm: view.accuracy(arm, student="shared") if validated else view.arrival(arm) for arm in view.arms
     }
     figures = tuple(round_figure(arm, accuracy) for arm, accuracy in curves.items() if accuracy.mean.rounds)
+    people = max((len(accuracy.people) for accuracy in curves.values()), default=0)
+    doubt = f": {TOO_FEW}" if people < FEW else ""
     what = (
-        "Accuracy on validation people"
+        f"Accuracy of {people_words(people, 'validation')}{doubt}"
         if validated
         else "Accuracy on arrival: on the clients' own windows, before they train"
     )
@@ -179,15 +180,15 @@ def tested_figures(people: Sequence[PersonRow]) -> tuple[Figure, ...]:
 def accuracy_figure(label: str, values: Sequence[float]) -> Figure:
     """The mean, and below it the worst tenth of the people, as `distillation.scores.over_people`."""
     worst = sorted(values)[: math.ceil(len(values) / 10)]
-    below = f"worst 10 %: {percent(sum(worst) / len(worst))}" if len(values) > 1 else "one person"
+    what = worst_words(len(values))
+    below = f"{what}: {percent(sum(worst) / len(worst))}" if len(values) > 1 else "one person"
     return Figure(percent(sum(values) / len(values)) or "", label, below)
 
 
 def round_figure(arm: str, accuracy: Accuracy) -> Figure:
     """An arm's latest round."""
-    worst = (
-        f"worst 10 %: {percent(accuracy.worst_decile.values[-1])} · " if accuracy.worst_decile.values else ""
-    )
+    what, lowest = worst_words(len(accuracy.people)), accuracy.worst_decile.values
+    worst = f"{what}: {percent(lowest[-1])} · " if lowest else ""
     return Figure(
         percent(accuracy.mean.values[-1]) or "",
         f"{arm_words(arm)}",

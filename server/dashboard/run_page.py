@@ -8,25 +8,33 @@ from typing import TYPE_CHECKING, Protocol
 
 from nicegui import ui
 
-from protocols.errors import DataError
 from server.dashboard.accuracy_chart import AccuracyChart
 from server.dashboard.confusion_chart import ConfusionChart
 from server.dashboard.downloads import files_of
-from server.dashboard.layout import page_frame, shown
+from server.dashboard.layout import page_frame
 from server.dashboard.participation_table import ParticipationTable
 from server.dashboard.people_chart import PeopleChart
-from server.dashboard.round_charts import TrafficChart, duration_chart, loss_chart, unasked_chart, wrong_chart
+from server.dashboard.round_charts import DurationChart, TrafficChart, loss_chart
+from server.dashboard.run_end import EndCard
+from server.dashboard.run_events import EventsCard
 from server.dashboard.run_files import FilesCard, PackCard, SettingsCard
 from server.dashboard.run_head import RunHead
 from server.dashboard.run_view import RunView
 from server.dashboard.state import follow, site
 from server.history.figures import outcome
+from server.history.summary import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EVERY_S = 1.0
 FIRST_VIEW_S = 0.4  # a record that is read by then is in the page at once; a longer one comes later
+WAITING = {
+    "running": "The run has just begun. Its people and teachers are prepared first; the curves appear here by "
+    "themselves with the first round.",
+    "unreadable": "Nothing of this run can be read; above is why. Its files are below.",
+}
+WAITING_ELSE = "It ended before the first round of a federation. Its settings and files are below."
 FILES_S = 10.0  # folders are looked through at most this often
 
 
@@ -45,11 +53,7 @@ def register() -> None:
 
 async def run_page(name: str) -> None:
     """One run."""
-    try:
-        view = RunView(name, await asyncio.to_thread(site().shelf.history, name))
-    except DataError as error:
-        no_such_run(str(error), "Run", "run")
-        return
+    view = await view_of(name)
     with page_frame(name, here="run", run=name):
         reading = asyncio.ensure_future(follow(view.history))
         await asyncio.wait([reading], timeout=FIRST_VIEW_S)
@@ -59,13 +63,13 @@ async def run_page(name: str) -> None:
         ui.timer(EVERY_S, page.update)
 
 
-def no_such_run(problem: str, title: str, here: str) -> None:
-    """What a wrong address gets."""
-    with page_frame("No such run", here=here), ui.element("section").classes("empty"):
-        ui.icon("search_off")
-        ui.label(f"{title}: not found").classes("page-title")
-        ui.label(shown(problem, 300))
-        ui.link("See all runs", "/runs").classes("button")
+async def view_of(name: str) -> RunView:
+    """The run of an address.
+
+    Raises:
+        DataError: there is no such run; the visitor is told so.
+    """
+    return RunView(name, await asyncio.to_thread(site().shelf.history, name))
 
 
 class RunPage:
@@ -76,21 +80,23 @@ class RunPage:
         self._version = self._epoch = -1
         self._files_s = -FILES_S
         self.head = RunHead(view)
-        self.empty = ui.label("No federation of this run is on record yet.").classes("notice")
-        with ui.element("div").classes("cards wide") as self.cards:
-            self.sections = tuple(self._build())
-        with ui.element("div").classes("cards wide"):
-            self.settings, self.files = SettingsCard(view), FilesCard(view)
+        self.waiting = WaitingCard()
+        self.end = EndCard(view)
+        with ui.element("div").classes("stack-wide") as self.cards:
+            self.sections: tuple[Section, ...] = tuple(self._build())
+        self.files, self.settings = FilesCard(view), SettingsCard(view)
 
     def _build(self) -> Iterator[Section]:
         """From what matters most to what few ask for."""
-        for card in (AccuracyChart, PeopleChart):
+        for card in (AccuracyChart, PeopleChart, EventsCard):
             yield card(self.view)
-        for chart in (wrong_chart, unasked_chart, loss_chart):
-            yield chart(self.view)
-        yield ConfusionChart(self.view)
-        yield TrafficChart(self.view)
-        yield duration_chart(self.view)
+        with ui.element("div").classes("halves"):
+            with ui.element("div").classes("stack-wide"):
+                yield loss_chart(self.view)
+                yield TrafficChart(self.view)
+            with ui.element("div").classes("stack-wide"):
+                yield ConfusionChart(self.view)
+                yield DurationChart(self.view)
         for table in (PackCard, ParticipationTable):
             yield table(self.view)
 
@@ -98,14 +104,16 @@ class RunPage:
         """Read on, and show what is new."""
         if not await self._read_on():
             return
-        state = await asyncio.to_thread(state_of, self.view.name)
-        self.head.say(state, outcome(self.view.history, state, now_s=time.time()))
+        state, said = await asyncio.to_thread(self._state)
+        self.head.say(state, said)
+        self.waiting.say(state if not self.view.parts else "")
         if self._version == self.view.history.version:
             return
         self._version = self.view.history.version
         self.cards.visible = bool(self.view.parts)
-        self.empty.visible = not self.view.parts
-        for section in (self.head, *self.sections, self.settings):
+        await asyncio.to_thread(self._reckon)
+        sections: tuple[Section, ...] = (self.head, self.end, *self.sections, self.settings)
+        for section in sections:
             section.update()
             await asyncio.sleep(0)  # other visitors need not wait for all of it
         if time.monotonic() - self._files_s > FILES_S:
@@ -121,7 +129,29 @@ class RunPage:
             self.head.say("reading", f"Reading the record: {rounds:,} rounds so far …")
         return reading.done()
 
+    def _state(self) -> tuple[str, str]:
+        """The run's state and its outcome line."""
+        state = state_of(self.view.history)
+        return state, outcome(self.view.history, state, now_s=time.time())
 
-def state_of(name: str) -> str:
-    """A run's state: "running", "completed", "stopped", "failed" or "unreadable"."""
-    return next((run.state for run in site().shelf.summaries() if run.name == name), "stopped")
+    def _reckon(self) -> None:
+        """The figures that take long for many people and rounds; in a thread, so that other visitors need not wait."""
+        for section in self.sections:
+            if isinstance(section, AccuracyChart | ParticipationTable):
+                section.reckon()
+
+
+class WaitingCard:
+    """What a run is at before its first federation; not there afterwards."""
+
+    def __init__(self) -> None:
+        with ui.element("section").classes("card empty") as self.card:
+            ui.icon("hourglass_empty")
+            self.title = ui.label("No federation on record yet").classes("page-title")
+            self.sentence = ui.label()
+        self.card.visible = False
+
+    def say(self, state: str) -> None:
+        """Show what this state means; empty once there is a federation."""
+        self.card.visible = bool(state)
+        self.sentence.text = WAITING.get(state, WAITING_ELSE)

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ARMS = {"federated": "without teacher", "federated_distilled": "with teacher"}
-STUDENTS = {"shared": "One student for all", "personalised": "Personalised"}
+STUDENTS = {"shared": "Shared student", "personalised": "Personalised"}
 SPLITS = {"test": "Tested people", "validation": "Validation people"}
+FEW = 10  # people: below that a tenth of them is one person, and a mean says little
+PACK_WORDS = "“+ pack” is with teacher, the same without it."
 
 _figures: WeakKeyDictionary[History, tuple[int, dict[Hashable, Any]]] = WeakKeyDictionary()
 
@@ -56,6 +58,11 @@ class RunView:
         return self.history.methods()
 
     @property
+    def arms_teacher_first(self) -> tuple[str, ...]:
+        """The same, for a switch that opens with the teacher."""
+        return tuple(sorted(self.arms, key=lambda arm: arm != "federated_distilled"))
+
+    @property
     def planned(self) -> int:
         """Rounds that each federation is to have; 0 if unknown."""
         return max((part.planned for part in self.parts), default=0)
@@ -87,3 +94,13 @@ def arm_color(arm: str, student: str = "shared") -> tuple[str, str] | tuple[()]:
     """On light and on dark."""
     method = method_of(arm, student)
     return (method.light, method.dark) if method else ()
+
+
+def people_words(count: int, kind: str = "") -> str:
+    """Such as "2 validation people"."""
+    return " ".join(word for word in (f"{count:,}", kind, "person" if count == 1 else "people") if word)
+
+
+def worst_words(people: int) -> str:
+    """What the worst tenth of so many people is called: of fewer than ten it is one person."""
+    return "worst person" if people < FEW else "worst 10 %"

@@ -9,24 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from protocols.errors import DataError
 from server.dashboard.accuracy_chart import switch
 from server.dashboard.layout import page_frame, shown
 from server.dashboard.people_chart import Dots
 from server.dashboard.round_charts import fidelity_chart
 from server.dashboard.run_files import PackCard
-from server.dashboard.run_page import EVERY_S, FIRST_VIEW_S, no_such_run
+from server.dashboard.run_page import EVERY_S, FIRST_VIEW_S, view_of
 from server.dashboard.run_rows import percent
-from server.dashboard.run_view import ARMS, STUDENTS, RunView, arm_words
-from server.dashboard.state import follow, site
+from server.dashboard.run_view import ARMS, STUDENTS, arm_words
+from server.dashboard.state import follow
 from server.history.figures import teacher_gain
 from server.history.methods import method_of
 
 if TYPE_CHECKING:
+    from server.dashboard.run_view import RunView
     from server.history.figures import TeacherGain
 
-AGREEMENT_NOTE = "Share of the pack's windows to which the shared student gives the teacher's first answer."
-KL_NOTE = "How far the student's probabilities are from the teacher's: Kullback-Leibler divergence, nats; 0: the same."
+AGREEMENT_NOTE = (
+    "Share of the pack's windows on which the shared student and the teacher name the same gesture. It may fall: the "
+    "clients' own recordings take over as the pack's weight falls from round to round."
+)
+KL_NOTE = (
+    "How far the student's probabilities are from the teacher's on the same windows; 0: the same. "
+    "(Kullback-Leibler divergence in nats.)"
+)
 COMMAND = "myofed simulate --method federated --method federated_distilled"
 WAITING = "Tested people are evaluated after the last round of both federations; what the teacher added is shown then."
 
@@ -38,11 +44,7 @@ def register() -> None:
 
 async def teacher_page(name: str) -> None:
     """What the teacher added to one run."""
-    try:
-        view = RunView(name, await asyncio.to_thread(site().shelf.history, name))
-    except DataError as error:
-        no_such_run(str(error), "Teacher", "teacher")
-        return
+    view = await view_of(name)
     with page_frame(f"Teacher, {name}", here="teacher", run=name):
         reading = asyncio.ensure_future(follow(view.history))
         await asyncio.wait([reading], timeout=FIRST_VIEW_S)
@@ -144,11 +146,17 @@ def gain_rows(gain: TeacherGain) -> list[dict[str, Any]]:
         {
             "name": shown(name, 60),
             "value": difference,
-            "text": f"{100 * difference:+.1f}",
+            "text": points(difference),
             "said": f"{shown(name, 60)}: {percent(without)} without, {percent(with_)} with the teacher",
         }
         for name, without, with_, difference in sorted(known, key=lambda row: -row[3])
     ]
+
+
+def points(difference: float) -> str:
+    """With its sign; 0.0 has none."""
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if float(text) == 0 else text
 
 
 def verdict(gain: TeacherGain) -> tuple[str, str]:

@@ -3,8 +3,8 @@ export default {
   template: `
     <div class="confusion">
       <div v-if="!names.length" class="confusion-none">{{ nothing }}</div>
-      <div v-else class="scroll-x">
-        <table class="confusion-table" :class="{ dense: names.length > 12 }" :aria-label="label" @mouseleave="at = null">
+      <div v-else ref="wide" class="scroll-x">
+        <table class="confusion-table" :class="{ dense: names.length > 12 }" :aria-label="label" @pointerleave="$event.pointerType === 'mouse' && (at = null)">
           <thead>
             <tr><td class="confusion-corner">true ↓ · answered →</td>
               <th v-for="(name, k) in names" :key="k" scope="col" :title="name"><span>{{ name }}</span></th></tr>
@@ -20,16 +20,32 @@ export default {
           </tbody>
         </table>
       </div>
-      <div v-if="names.length" class="muted small confusion-said" aria-live="polite">{{ at ? said(...at) : "Percent of each true gesture's windows. Point at a cell for its count." }}</div>
+      <div v-if="names.length" class="muted small confusion-said" aria-live="polite">{{ at ? said(...at) : hint }}</div>
     </div>`,
   props: { label: String, nothing: String },
-  data: () => ({ names: [], counts: [], at: null }),
+  data: () => ({ names: [], counts: [], at: null, scrolls: false, touch: matchMedia("(hover: none)").matches }),
+  computed: {
+    hint() {
+      const sideways = this.scrolls ? " Swipe sideways for more." : "";
+      return `Percent of each true gesture's windows. ${this.touch ? "Tap" : "Point at"} a cell for its count.${sideways}`;
+    },
+  },
   mounted() {
+    this.size = new ResizeObserver(() => this.measure());
+    this.size.observe(this.$el);
     this.$emit("wanted");
+  },
+  beforeUnmount() {
+    this.size?.disconnect();
   },
   methods: {
     show(names, counts) {
       [this.names, this.counts, this.at] = [names, counts, null];
+      this.$nextTick(this.measure);
+    },
+    measure() {
+      const wide = this.$refs.wide;
+      this.scrolls = Boolean(wide) && wide.scrollWidth > wide.clientWidth + 1;
     },
     share(i, k) {
       const all = this.counts[i].reduce((sum, n) => sum + n, 0);

@@ -11,19 +11,21 @@ const MARKS = {
   X: "M-5,-2.6L-2.6,-5L0,-2.4L2.6,-5L5,-2.6L2.4,0L5,2.6L2.6,5L0,2.4L-2.6,5L-5,2.6L-2.4,0Z",
 };
 
+import { stepped } from "arrows";
+
 export default {
   template: `
     <div class="dots">
       <div v-if="!rows.length" class="dots-none">{{ nothing }}</div>
       <template v-else>
-        <div class="curves-legend" role="group" :aria-label="'Marks of ' + label">
-          <button v-for="(one, m) in series" :key="m" type="button" class="curves-key" :aria-pressed="String(!hidden[m])" @click="hidden[m] = !hidden[m]">
+        <div v-if="series.length > 1" class="curves-legend" role="group" :aria-label="'Marks of ' + label + ', arrow keys move between them'" @keydown="move">
+          <button v-for="(one, m) in series" :key="m" type="button" class="curves-key" :tabindex="m === tab ? 0 : -1" @focus="tab = m" :aria-pressed="String(!hidden[m])" @click="hidden[m] = !hidden[m]">
             <svg width="14" height="14" viewBox="-7 -7 14 14" aria-hidden="true"><path :d="mark(one)" :style="ink(one)" class="dots-mark" /></svg>{{ one.title }}
           </button>
         </div>
         <div class="dots-scroll">
           <div class="dots-axis" aria-hidden="true"><span v-for="tick in ticks" :key="tick" :style="{ left: place(tick / 100) }">{{ tick }} %</span></div>
-          <div v-for="(row, i) in ordered" :key="i" class="dots-row" :class="{ total: row.total }" role="img" :aria-label="said(row)" :title="said(row)">
+          <div v-for="(row, i) in rows" :key="i" class="dots-row" :class="{ total: row.total }" role="img" :aria-label="said(row)" :title="said(row)">
             <span class="dots-name">{{ row.name }}</span>
             <svg class="dots-track" height="22" aria-hidden="true">
               <line v-for="tick in ticks" :key="tick" class="dots-grid" :x1="place(tick / 100)" :x2="place(tick / 100)" y1="0" y2="22" />
@@ -38,15 +40,11 @@ export default {
       </template>
     </div>`,
   props: { label: String, nothing: String, paired: Boolean },
-  data: () => ({ series: [], rows: [], hidden: {}, low: 0 }),
+  data: () => ({ series: [], rows: [], hidden: {}, low: 0, tab: 0 }),
   mounted() {
     this.$emit("wanted");
   },
   computed: {
-    ordered() {
-      const first = (row) => row.values.find((v, m) => v !== null && !this.hidden[m]) ?? -1;
-      return this.paired ? this.rows : [...this.rows].sort((a, b) => (b.total ?? 0) - (a.total ?? 0) || first(b) - first(a));
-    },
     ticks() {
       const step = 100 - this.low > 50 ? 20 : 10;
       const ticks = [];
@@ -59,6 +57,9 @@ export default {
       [this.series, this.rows] = [series, rows];
       const lowest = Math.min(1, ...rows.flatMap((row) => row.values.filter((v) => v !== null)));
       this.low = Math.max(0, Math.floor(10 * lowest - 0.2) * 10);
+    },
+    move(event) {
+      this.tab = stepped(event, this.tab);
     },
     place(share) {
       return `${((100 * share - this.low) / (100 - this.low)) * 100}%`;

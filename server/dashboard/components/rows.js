@@ -11,8 +11,9 @@ export default {
         :table-header-class="'rows-head'" :title="''" :aria-label="label">
         <template v-slot:no-data><span class="muted">{{ words ? "Nothing found." : nothing }}</span></template>
         <template v-slot:body-cell="cell">
-          <q-td :props="cell" :class="{ 'rows-long': cell.col.long, mono: cell.col.mono }" :title="cell.col.long ? cell.value : undefined">
+          <q-td :props="cell" :class="{ 'rows-long': cell.col.long, mono: cell.col.mono }" :title="cell.col.time ? utc(cell.value) : cell.col.long ? cell.value : undefined">
             <span v-if="cell.col.chip" class="chip" :class="cell.col.chip[cell.value]">{{ cell.value }}</span>
+            <template v-else-if="cell.col.time">{{ local(cell.value) }}</template>
             <template v-else>{{ cell.value }}</template>
           </q-td>
         </template>
@@ -60,8 +61,10 @@ export default {
     },
     matching(rows, words) {
       const wanted = String(words ?? "").toLowerCase();
-      return rows.filter((row) => this.columns.some((c) => String(row[c.name] ?? "").toLowerCase().includes(wanted)));
+      return rows.filter((row) => this.columns.some((c) => String((c.time ? local(row[c.name]) : row[c.name]) ?? "").toLowerCase().includes(wanted)));
     },
+    local,
+    utc,
   },
 };
 
@@ -69,4 +72,18 @@ const collator = new Intl.Collator(undefined, { numeric: true });
 
 function compare(a, b) {
   return typeof a === "number" && typeof b === "number" ? a - b || 0 : collator.compare(String(a), String(b));
+}
+
+const DAY_AND_TIME = { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+
+/** Unix seconds in the visitor's own time; empty where a record says none that there is. */
+function local(seconds) {
+  const date = new Date(seconds * 1000);
+  if (typeof seconds !== "number" || isNaN(date)) return "";
+  return date.toLocaleString(undefined, DAY_AND_TIME);
+}
+
+function utc(seconds) {
+  const date = new Date(seconds * 1000);
+  return typeof seconds !== "number" || isNaN(date) ? undefined : `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
