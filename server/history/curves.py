@@ -1,4 +1,4 @@
-"""Figures by round: accuracy, losses, events, fidelity, bytes and seconds.
+"""Figures by round: accuracy, losses, events, fidelity and seconds.
 
 All take parts of one history: seeds and folds of a method. A round is shown once it has ended.
 """
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from server.history.by_person import by_person, evaluated, over_people, trained
+from server.history.curve import Curve, over_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
 
 LOSSES = {"task": "hard_loss", "distillation": "soft_loss"}  # shown as, recorded as
 EVENT_FIGURES = ("cler", "misses", "false_activations", "false_activations_per_min")
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A figure by round; rounds without one are left out."""
-
-    name: str
-    rounds: tuple[int, ...] = ()
-    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +40,6 @@ class Accuracy:
     worst_decile: Curve
     worst: Curve
     people: dict[str, Curve] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Bytes by round, training and evaluation; the totals hold the pack too. `saved`: of the pack, already there."""
-
-    up: Curve
-    down: Curve
-    total_up: int
-    total_down: int
-    saved: int
 
 
 def accuracy_curves(parts: Sequence[Part], *, student: str = "shared", split: str = "validation") -> Accuracy:
@@ -84,10 +65,31 @@ def event_curves(
     return {name: curve for name, curve in found.items() if curve.rounds}
 
 
+def num_people(parts: Sequence[Part], *, student: str = "shared", split: str = "validation") -> int:
+    """How many people the latest event figures count."""
+    tables = [_evaluated(parts, name, student, split) for name in EVENT_FIGURES]
+    last = max((int(table.rounds[-1]) for table in tables if table.rounds.size), default=0)
+    counted = (_known_in(table, last) for table in tables if table.rounds.size)
+    return len({name for names in counted for name in names})
+
+
+def num_holds(parts: Sequence[Part], *, student: str = "shared", split: str = "validation") -> float | None:
+    """How many holds of a gesture a person's latest event figures count, a mean over people; None if unknown."""
+    holds = _mean("holds", _evaluated(parts, "holds", student, split)).values
+    return holds[-1] if holds else None
+
+
+def _known_in(table: ByPerson, last: int) -> list[str]:
+    """Who has a figure in the latest round of a table, if that is this one."""
+    if table.rounds[-1] != last:
+        return []
+    return list(compress(table.names, np.isfinite(table.values[-1]).tolist()))
+
+
 def loss_curves(parts: Sequence[Part]) -> dict[str, Curve]:
     """`task` and `distillation`, as each round's clients report them: means weighted by their examples."""
     found = {
-        name: _over_parts(
+        name: over_parts(
             name, [{r.round: r.metrics[key] for r in part.rows if key in r.metrics} for part in parts]
         )
         for name, key in LOSSES.items()
@@ -98,60 +100,36 @@ def loss_curves(parts: Sequence[Part]) -> dict[str, Curve]:
 def fidelity_curves(parts: Sequence[Part]) -> dict[str, Curve]:
     """`agreement` (a share) and `kl` (nats) of the shared student against the teacher's cached outputs."""
     found = {
-        name: _over_parts(name, [{f[0]: f[column] for f in part.fidelity} for part in parts])
+        name: over_parts(name, [{f[0]: f[column] for f in part.fidelity} for part in parts])
         for column, name in enumerate(("agreement", "kl"), start=1)
     }
     return {name: curve for name, curve in found.items() if curve.rounds}
 
 
 def durations(parts: Sequence[Part]) -> dict[str, Curve]:
-    """Seconds by round: `total`, and what they were spent on where the record says; means over parts."""
+    """Seconds by round: `total`, and what they were spent on where the record says; means over parts.
+
+    `evaluation` comes after the round's training and is in the total; what never took any time is left out.
+    """
     rows = [part.rows for part in parts]
     phases = dict.fromkeys(phase for of_part in rows for row in of_part for phase in row.spent)
-    found = {"total": _over_parts("total", [{r.round: r.seconds for r in of_part} for of_part in rows])}
+    tested = [_evaluation_s(part) for part in parts]
+    whole = [
+        {row.round: row.seconds + of_part.get(row.round, 0.0) for row in its_rows}
+        for its_rows, of_part in zip(rows, tested, strict=True)
+    ]
+    found = {"total": over_parts("total", whole)}
     for phase in phases:
         spent = [{r.round: r.spent[phase] for r in of_part if phase in r.spent} for of_part in rows]
-        found[phase] = _over_parts(phase, spent)
-    return {name: curve for name, curve in found.items() if curve.rounds}
+        found[phase] = over_parts(phase, spent)
+    found["evaluation"] = over_parts("evaluation", tested)
+    return {name: curve for name, curve in found.items() if any(curve.values)}
 
 
-def traffic(parts: Sequence[Part]) -> Traffic:
-    """Bytes of all these parts together."""
-    up: dict[int, int] = {}
-    down: dict[int, int] = {}
-    for part in parts:
-        for number, up_now, down_now in _exchanged(part):
-            up[number] = up.get(number, 0) + up_now
-            down[number] = down.get(number, 0) + down_now
-    packs = [part.pack for part in parts if part.pack]
-    return Traffic(
-        up=_curve("up", up),
-        down=_curve("down", down),
-        total_up=sum(up.values()),
-        total_down=sum(down.values()) + sum(pack.bytes_down for pack in packs),
-        saved=sum(pack.bytes_saved for pack in packs),
-    )
-
-
-def _exchanged(part: Part) -> Iterator[tuple[int, int, int]]:
-    """(round, bytes up, bytes down) of each round's training and evaluation."""
-    yield from ((row.round, row.bytes_up, row.bytes_down) for row in part.rows)
-    yield from ((number, e.bytes_up, e.bytes_down) for number, e in dict(part.evaluated).items())
-
-
-def _curve(name: str, by_round: Mapping[int, float]) -> Curve:
-    rounds = sorted(by_round)
-    return Curve(name, tuple(rounds), tuple(by_round[number] for number in rounds))
-
-
-def _over_parts(name: str, figures: Sequence[Mapping[int, float]]) -> Curve:
-    """Means over the parts that have a figure for a round."""
-    found: dict[int, list[float]] = {}
-    for of_part in figures:
-        for number, value in of_part.items():
-            if math.isfinite(value):
-                found.setdefault(number, []).append(value)
-    return _curve(name, {number: sum(values) / len(values) for number, values in found.items()})
+def _evaluation_s(part: Part) -> dict[int, float]:
+    """Seconds of the evaluation after each round; rounds without one, or whose record does not say, are left out."""
+    found = dict(part.evaluated)
+    return {r: s for r in sorted(found) if r in part.row_of and math.isfinite(s := found[r].seconds)}
 
 
 def _names(parts: Sequence[Part]) -> Sequence[str]:

@@ -1,9 +1,8 @@
 """Every figure of a run, as pure functions of its history."""
 
+from server.history.curve import Curve
 from server.history.curves import (
     Accuracy,
-    Curve,
-    Traffic,
     accuracy_curves,
     arrival_curves,
     balanced_curves,
@@ -11,16 +10,20 @@ from server.history.curves import (
     event_curves,
     fidelity_curves,
     loss_curves,
-    traffic,
+    num_holds,
+    num_people,
 )
+from server.history.end_table import EndRow, end_table
 from server.history.outcome import outcome
 from server.history.part import Note
 from server.history.people import Participant, events_of_note, participation
 from server.history.tested import PersonRow, TeacherGain, confusion, final_people, teacher_gain
+from server.history.traffic import Traffic, traffic
 
 __all__ = [
     "Accuracy",
     "Curve",
+    "EndRow",
     "Note",
     "Participant",
     "PersonRow",
@@ -31,11 +34,14 @@ __all__ = [
     "balanced_curves",
     "confusion",
     "durations",
+    "end_table",
     "event_curves",
     "events_of_note",
     "fidelity_curves",
     "final_people",
     "loss_curves",
+    "num_holds",
+    "num_people",
     "outcome",
     "participation",
     "teacher_gain",

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from server.history.curves import accuracy_curves, arrival_curves
+from server.history.progress import done, expected_parts, rounds_done
 from server.history.tested import WITH, WITHOUT, final_people
 from server.history.untrusted import number
 
@@ -48,25 +49,6 @@ def outcome(history: History, state: str, *, now_s: float) -> str:
     return ", ".join([f"stopped after {progress[0]}", *progress[1:]])
 
 
-def expected_parts(history: History) -> int:
-    """How many federations the run is to have: one a seed, fold and method; as many as there are where unknown."""
-    facts = history.facts
-    methods = sum(m in (WITHOUT, WITH) for m in facts.methods)
-    return max(len(facts.seeds) * facts.folds * methods, len(history.parts))
-
-
-def rounds_done(history: History) -> tuple[int, int]:
-    """Finished rounds over all federations, and how many are planned (0 if unknown)."""
-    parts = tuple(history.parts.values())
-    planned = history.facts.rounds or max((part.planned for part in parts), default=0)
-    known = sum(part.planned or planned for part in parts)
-    return sum(_done(part) for part in parts), known + planned * (expected_parts(history) - len(parts))
-
-
-def _done(part: Part) -> int:
-    return min(part.last_round, part.planned) if part.planned else part.last_round
-
-
 def _rounds(history: History, parts: Sequence[Part], *, running: bool) -> Iterator[str]:
     """How far it is: of one federation, of the two that are compared, or of many."""
     expected = expected_parts(history)
@@ -77,9 +59,9 @@ def _rounds(history: History, parts: Sequence[Part], *, running: bool) -> Iterat
     elif expected == 2 and {part.method for part in parts} <= {WITHOUT, WITH} and len(parts) <= 2:
         yield _two({part.method: part for part in parts}, running=running)
     else:
-        done, planned = rounds_done(history)
+        so_far, planned = rounds_done(history)
         complete = sum(part.completed for part in parts)
-        yield f"{done:,} of {planned:,} rounds in all, {complete} of {expected} federations complete"
+        yield f"{so_far:,} of {planned:,} rounds in all, {complete} of {expected} federations complete"
 
 
 def _round(part: Part, *, running: bool) -> str:
@@ -166,9 +148,9 @@ def _percent(share: float) -> str:
 
 def _time_left(history: History, parts: Sequence[Part], now_s: float) -> Iterator[str]:
     """From the pace of the latest rounds; nothing where there is no pace yet."""
-    active = [part for part in parts if not part.completed and part.row_of and _done(part) < part.planned]
-    done, planned = rounds_done(history)
-    if planned and done >= planned:
+    active = [part for part in parts if not part.completed and part.row_of and done(part) < part.planned]
+    so_far, planned = rounds_done(history)
+    if planned and so_far >= planned:
         yield "all rounds done, testing"
         return
     paces = [pace for part in active if (pace := _pace(part))]
@@ -178,8 +160,8 @@ def _time_left(history: History, parts: Sequence[Part], now_s: float) -> Iterato
     if quiet_s > max(QUIET_S, QUIET_ROUNDS * max(paces)):
         yield f"nothing new for {_about(quiet_s)}"
         return
-    together = (planned - done) * statistics.median(paces) / len(paces)
-    slowest = max((part.planned - _done(part)) * (_pace(part) or 0) for part in active)
+    together = (planned - so_far) * statistics.median(paces) / len(paces)
+    slowest = max((part.planned - done(part)) * (_pace(part) or 0) for part in active)
     yield f"{_about(max(together, slowest))} left"
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from server.history.methods import METHODS
-from server.history.outcome import expected_parts, outcome, rounds_done
+from server.history.outcome import outcome
+from server.history.progress import expected_parts, in_words, rounds_by_method, rounds_done
 from server.history.untrusted import count, mapping, number
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class RunSummary:
         state: "running", "completed", "stopped", "failed" or "unreadable"; `problem` says why it cannot be read.
         started_s: Unix; None if unknown. seconds: how long it ran; None if unknown.
         rounds_done: over all its federations, of `rounds_planned` (0 if unknown).
+        rounds: how far each federation is, such as "4 of 4, two methods"; empty for a run without federations.
+        rounds_by_method: (done, planned) of each federated method, over its seeds and folds.
         accuracy: by row of `methods.METHODS`: means over tested people, 0 … 1.
         headline: the row that stands for the run, and its accuracy; None before anything was tested.
         worst: the headline's worst decile of people; None if unknown.
@@ -59,6 +62,8 @@ class RunSummary:
     seconds: float | None = None
     rounds_done: int = 0
     rounds_planned: int = 0
+    rounds: str = ""
+    rounds_by_method: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     accuracy: Mapping[str, float] = field(default_factory=dict)
     headline: tuple[str, float] | None = None
     worst: float | None = None
@@ -128,8 +133,10 @@ def summarise(glimpse: Glimpse, state: str, *, now_s: float) -> RunSummary:
         engine=facts.engine,
         started_s=facts.started_s or glimpse.first_s,
         seconds=_seconds(glimpse, state, now_s),
-        rounds_done=planned if state == "completed" else done,
+        rounds_done=done,
         rounds_planned=planned,
+        rounds=in_words(history),
+        rounds_by_method=rounds_by_method(history),
         accuracy=accuracy,
         headline=headline,
         worst=_worst(history, headline),

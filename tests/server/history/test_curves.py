@@ -10,8 +10,8 @@ from run_folders import begun, healthy
 
 from distillation.scores import over_people as of_one_round
 from server.history.by_person import over_people
+from server.history.curve import Curve
 from server.history.curves import (
-    Curve,
     accuracy_curves,
     arrival_curves,
     balanced_curves,
@@ -19,9 +19,11 @@ from server.history.curves import (
     event_curves,
     fidelity_curves,
     loss_curves,
-    traffic,
+    num_holds,
+    num_people,
 )
 from server.history.history import History
+from server.history.traffic import traffic
 
 
 def parts_of(folder, *lines):
@@ -105,6 +107,22 @@ def test_event_figures_are_means_over_people(tmp_path):
     assert {name: curve.values for name, curve in found.items()} == {"cler": (0.2,), "misses": (3.0,)}
 
 
+def test_event_figures_say_how_many_people_and_holds_they_count(tmp_path):
+    people = [
+        evaluation("a", 0.5, split="test", metrics={"shared/misses": 2, "shared/holds": 10}),
+        evaluation("b", 0.5, split="test", metrics={"shared/misses": 2, "shared/holds": 13}),
+        evaluation("c", 0.5, split="test"),
+        evaluation("d", 0.5, metrics={"shared/false_activations_per_min": 2.5}),
+    ]
+    parts = parts_of(tmp_path / "run", *people, evaluated())
+    assert (num_people(parts, split="test"), num_holds(parts, split="test")) == (2, 11.5)
+    assert (num_people(parts), num_holds(parts)) == (1, None)
+    assert num_people(parts, student="personalised") == 0
+    assert num_people((), split="test") == 0
+    assert event_curves(parts)["false_activations_per_min"].values == (2.5,)
+    assert event_curves(parts, split="test")["misses"] == Curve("misses", (1,), (2.0,))
+
+
 def test_accuracy_on_arrival_is_of_the_clients_of_rounds_that_ended(tmp_path):
     part = "seed0/fold0/federated"
     lines = [
@@ -125,8 +143,16 @@ def test_a_run_has_losses_fidelity_and_what_time_was_spent_on(tmp_path):
     assert loss_curves(with_teacher)["distillation"].rounds == (1, 2)
     assert list(loss_curves(history.of("federated"))) == ["task"]
     assert list(fidelity_curves(with_teacher)) == ["agreement", "kl"]
-    assert list(durations(with_teacher)) == ["total", "sending", "training", "aggregation", "checkpoint"]
-    assert durations(with_teacher)["total"] == Curve("total", (1, 2, 3, 4), (1.0,) * 4)
+    assert list(durations(with_teacher)) == [
+        "total",
+        "sending",
+        "training",
+        "aggregation",
+        "checkpoint",
+        "evaluation",
+    ]
+    assert durations(with_teacher)["total"] == Curve("total", (1, 2, 3, 4), (1.2,) * 4)
+    assert durations(with_teacher)["evaluation"] == Curve("evaluation", (1, 2, 3, 4), (0.2,) * 4)
 
 
 def test_bytes_hold_training_evaluation_and_the_pack(tmp_path):
@@ -142,6 +168,19 @@ def test_bytes_hold_training_evaluation_and_the_pack(tmp_path):
     )
     assert (found.up.values, found.down.values) == ((11, 100), (22, 200))
     assert (found.total_up, found.total_down, found.saved) == (111, 1222, 7)
+    assert found.pack_down == 1000
+    assert (found.up_so_far.values, found.down_so_far.values) == ((11, 111), (1022, 1222))
+    assert found.down_so_far.rounds == (1, 2)
+
+
+def test_what_never_took_any_time_is_left_out(tmp_path):
+    part = "seed0/fold0/federated"
+    line = (
+        part,
+        "round",
+        {"round": 1, "seconds": 2.0, "spent": {"training": 1.5, "pack": 0, "checkpoint": 0.0}},
+    )
+    assert list(durations(parts_of(tmp_path / "run", line, evaluated()))) == ["total", "training"]
 
 
 def test_nothing_on_record_is_no_curve(tmp_path):
