@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from server.history.figures import PersonRow
     from server.history.methods import Method
 
-NOTE = "Accuracy on recordings that no student was trained on. The worst first, by the last of these rows."
 NOTHING = "Tested people are evaluated after the last round."
 
 
@@ -67,11 +66,18 @@ class PeopleChart:
         people = self.view.figure("final", lambda: final_people(self.view.history))
         methods = methods_of(people)
         self.card.visible = bool(methods)
-        self.note.text = f"{NOTE} {PACK_WORDS}" if any("pack" in m.title for m in methods) else NOTE
+        self.note.text = people_note(methods)
         rows = [person_row(person, methods) for person in people]
         if len(rows) > 1:
             rows.insert(0, mean_row(rows))
         self.dots.show(methods, rows)
+
+
+def people_note(methods: Sequence[Method]) -> str:
+    """What the marks stand for, and in which order the people come."""
+    order = f" The worst first, by “{methods[-1].title}”." if methods else ""
+    pack = f" {PACK_WORDS}" if any(method.title.endswith("+ pack") for method in methods) else ""
+    return f"Accuracy on recordings that no student was trained on.{order}{pack}"
 
 
 def methods_of(people: Iterable[PersonRow]) -> list[Method]:

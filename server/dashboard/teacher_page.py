@@ -33,6 +33,8 @@ KL_NOTE = (
     "How far the student's probabilities are from the teacher's on the same windows; 0: the same. "
     "(Kullback-Leibler divergence in nats.)"
 )
+GESTURE_NOTE = "Share of a gesture's windows that are named right: with the teacher minus without, in points."
+PERSON_NOTE = "Accuracy of each tested person, without and with the teacher; the largest gain first."
 COMMAND = "myofed simulate --method federated --method federated_distilled"
 WAITING = "Tested people are evaluated after the last round of both federations; what the teacher added is shown then."
 
@@ -78,14 +80,18 @@ class TeacherPage:
         await follow(self.view.history)
         if self._version != self.view.history.version:
             self._version = self.view.history.version
+            await asyncio.to_thread(self._gain)  # scipy takes half a second to come
             self._show()
             for chart in self.charts:
                 chart.update()
 
-    def _show(self) -> None:
+    def _gain(self) -> TeacherGain | None:
         student = str(self.student.value)
-        gain = self.view.figure(("gain", student), lambda: teacher_gain(self.view.history, student=student))
-        self.gains.show(gain, student)
+        return self.view.figure(("gain", student), lambda: teacher_gain(self.view.history, student=student))
+
+    def _show(self) -> None:
+        gain = self._gain()
+        self.gains.show(gain, str(self.student.value))
         self.verdict.text, self.detail.text = (
             verdict(gain) if gain is not None else what_is_missing(self.view.arms)
         )
@@ -97,11 +103,11 @@ class GainCards:
     def __init__(self) -> None:
         with ui.element("section").classes("card") as self.gestures:
             ui.label("Per gesture").classes("card-title")
-            ui.label("Recall with the teacher minus without, in points.").classes("card-note")
+            ui.label(GESTURE_NOTE).classes("card-note")
             self.bars = Gains(label="What the teacher added per gesture")
         with ui.element("section").classes("card") as self.people:
             ui.label("Per person").classes("card-title")
-            ui.label("Accuracy of each tested person, without and with the teacher.").classes("card-note")
+            ui.label(PERSON_NOTE).classes("card-note")
             self.dots = Dots(label="Every person without and with the teacher", paired=True)
 
     def show(self, gain: TeacherGain | None, student: str) -> None:

@@ -26,6 +26,7 @@ def test_other_lines_or_lost_rounds_need_everything():
     assert news_of(lines(a=[1, 2]), lines(a=[1])) is None
     assert news_of({"a": Line("a", (2,), (1.0,))}, {"a": Line("a", (1, 2), (1.0, 1.0))}) is None
     assert news_of(lines(a=[1]), {"a": Line("a", (1,), (1,), bold=True)}) is None
+    assert news_of(lines(a=[1]), {"a": Line("a", (1,), (1,), wide=True)}) is None
 
 
 def test_what_is_no_number_is_a_gap_and_a_long_name_is_cut():

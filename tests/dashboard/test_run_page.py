@@ -188,3 +188,44 @@ def test_lines_can_be_hidden_with_the_keyboard(look):
     key.focus()
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('.curves-key').ariaPressed === 'false'")
+
+
+def test_the_arrows_lead_from_line_to_line(look):
+    page = look("/run/healthy")
+    chart_says(page, "mean")
+    legend = page.locator(".curves-legend").first
+    assert legend.locator("[tabindex='0']").count() == 1
+    legend.locator("button").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelectorAll('.curves-key')[1] === document.activeElement")
+
+
+def test_wrong_gestures_say_whom_they_count(look):
+    page = look("/run/healthy")
+    card = page.locator(".card", has=page.get_by_text("Wrong, missed and false gestures", exact=True)).first
+    card.get_by_text(re.compile(r"^4 tested people, \d+ held gestures each")).wait_for()
+    assert re.search(r"[0-9.]+ of \d+", card.locator("table").inner_text())
+    card.get_by_role("button", name="Validation").click()
+    card.get_by_text(re.compile("^3 validation people")).wait_for()
+    all_drawn(page)
+    assert card.locator("canvas").count() == 3
+
+
+def test_a_finished_run_shows_every_method_under_its_head(look):
+    page = look("/run/healthy")
+    page.get_by_text("Highest mean:").wait_for()
+    rows = page.locator("table[aria-label='Result of every method'] tbody tr")
+    assert rows.count() == 5
+    assert "LDA, own data" in rows.first.inner_text()
+
+
+def test_times_are_the_visitors_own(browser, address):
+    context = browser.new_context(timezone_id="Asia/Tokyo", locale="en-GB")
+    page = context.new_page()
+    page.goto(f"{address}/run/killed")
+    cell = page.locator("td[title$=' UTC']").first
+    cell.wait_for()
+    shown, (day, clock, _) = cell.inner_text(), cell.get_attribute("title").split(" ")
+    assert len(day) == 10
+    assert int(shown[-8:-6]) == (int(clock[:2]) + 9) % 24
+    context.close()

@@ -6,7 +6,7 @@ import pytest
 from browser import chromium, screenshot, watching
 from run_folders import METHODS, healthy
 
-from server.dashboard.teacher_page import gain_rows, verdict, what_is_missing
+from server.dashboard.teacher_page import gain_rows, points, verdict, what_is_missing
 from server.history.figures import TeacherGain
 
 
@@ -39,6 +39,10 @@ def test_gestures_go_from_gain_to_harm_and_what_was_never_shown_is_left_out():
     assert [(row["name"], row["text"]) for row in rows] == [("rest", "+40.0"), ("fist", "-10.0")]
 
 
+def test_no_difference_has_no_sign():
+    assert [points(d) for d in (0.0, -0.0001, 0.0004, -0.0006, 0.051)] == ["0.0", "0.0", "0.0", "-0.1", "+5.1"]
+
+
 def test_a_missing_arm_is_named_with_the_command_that_runs_it():
     said, how = what_is_missing(("federated",))
     assert said == "This run has no federation with teacher"
@@ -59,6 +63,7 @@ def test_the_page_shows_gestures_people_pack_and_fidelity(tmp_path):
             "document.querySelector('.curves-plot')?.getAttribute('aria-label').includes('in round 20')"
         )
         screenshot(page, "teacher")
+        page.get_by_text("the clients' own recordings take over").wait_for()
         page.goto(f"{address}/teacher/one")
         page.get_by_text("no federation with teacher").wait_for()
         page.get_by_text("--method federated_distilled").wait_for()
