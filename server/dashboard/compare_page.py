@@ -23,7 +23,7 @@ from server.dashboard.comparison import (
 from server.dashboard.comparison_table import RUN_COLORS, ComparisonTable
 from server.dashboard.curves import Curves, Line
 from server.dashboard.layout import page_frame
-from server.dashboard.run_rows import STATE_MOODS
+from server.dashboard.run_rows import STATE_MOODS, untold
 from server.dashboard.run_view import arm_words
 from server.dashboard.settings_difference import ABSENT, UNREADABLE, Setting, settings_difference
 from server.dashboard.state import download_path, follow, run_path, site
@@ -220,8 +220,7 @@ class RunHead:
         self._state.set_text(run.state)
         self._state.classes(add=STATE_MOODS.get(run.state, ""), remove=" ".join(STATE_MOODS.values()))
         self._damaged.set_visibility(bool(run.problem) and run.state != "unreadable")
-        said = [run.outcome, run.problem if run.problem not in run.outcome else ""]
-        self._outcome.set_text(clean("; ".join(filter(None, said)), limit=400))
+        self._outcome.set_text(clean("; ".join(filter(None, [run.outcome, untold(run)])), limit=400))
 
 
 def _history(name: str) -> History | None:

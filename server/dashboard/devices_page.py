@@ -158,7 +158,7 @@ def clients_note(clients: Sequence[Participant], parts: Sequence[Part], run: str
 def latest_history() -> History | None:
     """The run that goes on, or else the newest; one whose settings cannot be read only where there is no other."""
     runs = site().shelf.summaries()
-    runs.sort(key=lambda run: (not run.settings and bool(run.problem), run.state != "running"))
+    runs.sort(key=lambda run: (not run.readable, run.state != "running"))
     try:
         return site().shelf.history(runs[0].name) if runs else None
     except DataError:  # it was removed just now

@@ -111,7 +111,8 @@ def run_row(run: RunSummary) -> dict[str, Any]:
     Returns:
         name; link (its page); values by column, to sort and filter by, None where missing; texts by column, where
         they differ from the value; `row`, whose accuracy it is; `methods`, each by itself, to pick by; `parts`, what
-        more there is to say of the rounds where there are several federations; `damaged`, what cannot be read.
+        more there is to say of the rounds where there are several federations; `damaged`, what cannot be read;
+        `reason`, as much of this as the outcome does not say.
     """
     headline, accuracy = run.headline or ("", None)
     methods = [clean(ARMS.get(method, title(method))) for method in run.methods]
@@ -142,6 +143,7 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "methods": methods,
         "parts": clean(run.rounds).partition(", ")[2],
         "damaged": clean(run.problem, limit=400) if known else "",
+        "reason": clean(untold(run), limit=400) if known else "",
         "values": {key: None if value == "" else value for key, value in values.items()},
         "texts": _texts(run, values),
     }
@@ -157,6 +159,11 @@ def _texts(run: RunSummary, values: dict[str, Any]) -> dict[str, str]:
         "seconds": duration(values["seconds"]),
     }
     return {key: text for key, text in texts.items() if text is not None}
+
+
+def untold(run: RunSummary) -> str:
+    """What of a run cannot be read, without what its outcome says."""
+    return "; ".join(problem for problem in run.problem.split("; ") if problem not in run.outcome)
 
 
 def _steady(seconds: float | None, state: str) -> float | None:

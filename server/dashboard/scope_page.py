@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PUSH_S = 0.05
 STATUS_S = 1.0
 ANSWER_S = 8.0  # an answer is old news after this
-SWITCH_ON = "Switch it on, and look at its cable or network; the signal appears here by itself."
+SWITCH_ON = "Switch it on, look at its cable or network; it appears here by itself."
 STATUS_ONLY = "Status only: signals stay on each person's own gateway."
 
 
@@ -66,7 +66,7 @@ class BoardView:
             self._controls()
         self._missing = ui.label().classes("notice warn")
         self._offline = ui.label().classes("notice bad").props("role=status")
-        with ui.element("section").classes("card"):
+        with ui.element("section").classes("card") as self._card:
             self._view = ScopeView(status.channels if status else 8)
         self._facts = BoardList(linked=False)
         self._look()
@@ -120,10 +120,11 @@ class BoardView:
             self._answer.set_text("")
 
     def _say_offline(self, status: BoardStatus | None) -> None:
-        away = status is not None and state_of(status) == "offline"
+        away = status is not None and state_of(status) in ("offline", "unknown")
         self._offline.set_visibility(away)
+        self._card.set_visibility(status is not None and (not away or status.channels > 0))
         if away and status is not None:
-            self._offline.set_text(waiting_words(status))
+            self._offline.set_text(away_words(status))
 
     def _push(self) -> None:
         """Twenty times a second: what came since, to a viewer who looks."""
@@ -148,9 +149,18 @@ def waiting_words(status: BoardStatus) -> str:
         return "The board stands still: press Start streaming."
     if state == "streaming":
         return "The signal appears here in a moment."
-    if state == "unknown" or status.seen_s is None:
-        return f"Nothing has been heard of {name} yet. {SWITCH_ON}"
-    return f"{name} is offline, last heard {ago(status.seen_s, time.time())}. {SWITCH_ON}"
+    return f"No signal while {name} is away."
+
+
+def away_words(status: BoardStatus) -> str:
+    """Why a board is away as far as it is known, when it was heard last, and what to do."""
+    why = shown(status.problem, 300) or f"{shown(status.board_id, 60)} is offline"
+    heard = (
+        "Nothing has been heard of it yet"
+        if status.seen_s is None
+        else f"Last heard {ago(status.seen_s, time.time())}"
+    )
+    return f"{why}. {heard}. {SWITCH_ON}"
 
 
 def student_hint(status: BoardStatus) -> list[tuple[str, str]]:

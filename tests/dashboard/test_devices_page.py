@@ -1,16 +1,22 @@
 """What the devices page says of boards and of those who take part."""
 
 import math
+import shutil
 
 import pytest
 from browser import chromium, screenshot
 from fake_boards import board
 from fake_watch import fake_watch
+from run_folders import age, healthy
 
 from server.dashboard.board_list import difference
 from server.dashboard.board_rows import ago, battery, board_path, board_row, problems, state_of
 from server.dashboard.client_rows import client_row
-from server.history.people import Participant
+from server.dashboard.devices_page import clients_note, latest_history
+from server.dashboard.state import Site, open_site
+from server.history.history import History
+from server.history.people import Participant, participation
+from server.history.shelf import Shelf
 
 NOW_S = 1_800_000_000.0
 HOSTILE = "<script>alert(1)</script>"
@@ -169,6 +175,35 @@ def test_a_client_is_said_in_words():
     assert row["state"] == "did not answer"
     assert (row["answered"], row["sent"], row["took"], row["seen"]) == ("3 of 5", "1.23", "–", "never")
     assert row["name"] == HOSTILE
+
+
+def test_the_counts_of_several_federations_are_said_to_be_sums(tmp_path):
+    parts = tuple(read(healthy(tmp_path / "two", rounds=2)).parts.values())
+    without = [part for part in parts if not part.with_teacher]
+    (one, *_) = participation(without)
+    assert (one.answered, one.asked) == (2, 2)  # of one method, however many a run compares
+    assert clients_note([one], without, "two") == "1 in two, without teacher."
+    assert clients_note([one], [*without, *without], "two").endswith(
+        "sums over 2 federations (seeds and folds)."
+    )
+    assert clients_note([], (), "two") == "Nobody has been asked yet in two."
+
+
+def test_a_run_whose_settings_cannot_be_read_is_not_taken_for_the_current_one(tmp_path):
+    age(healthy(tmp_path / "whole", rounds=1))
+    damaged = healthy(tmp_path / "damaged", rounds=1)
+    (damaged / "run.json").write_text('{"run": "bro')
+    open_site(Site(tmp_path, Shelf(tmp_path)))
+    assert latest_history().folder.name == "whole"
+    shutil.rmtree(tmp_path / "whole")
+    assert latest_history().folder.name == "damaged"
+
+
+def read(folder):
+    history = History(folder)
+    while history.follow():
+        pass
+    return history
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ from base64 import b64decode
 import numpy as np
 import pytest
 from browser import chromium, screenshot
-from fake_boards import piece
+from fake_boards import board, piece
 from fake_watch import fake_watch
 
 from protocols.board_status import ScopePiece
+from server.dashboard.scope_page import away_words, student_hint, waiting_words
 from server.dashboard.scope_view import AHEAD, KEPT_S, packed, stretches
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -110,6 +111,54 @@ def test_the_scope_moves_and_says_what_is_recognised(page):
     page.locator(".scope-asked .chip").wait_for()
     assert page.locator("canvas").evaluate("c => c.width") > 1000
     screenshot(page, "scope-light")
+
+
+def test_the_gesture_before_a_prompt_is_no_mistake_while_the_person_reacts(page):
+    opened(page)
+    chips = page.locator(".scope-asked .chip")
+    chips.filter(has_text="reacting").wait_for()
+    chips.filter(has_text="✓ right").wait_for()
+    chips.filter(has_text="✗ different").wait_for()  # long after the prompt
+
+
+def test_a_board_that_is_away_is_said_when_it_was_heard_and_has_no_controls(page, watched):
+    running, _ = watched
+    running.tell(board="away", say={"online": False, "streaming": False, "seen_s": 1.8e9 - 1e6})
+    page.goto("/devices/away")
+    page.locator(".notice", has_text="away is offline. Last heard").wait_for()
+    assert not page.get_by_role("button", name="Pause").is_visible()
+    assert not page.get_by_role("button", name="Start streaming").is_visible()
+    running.tell(remove="away")
+
+
+def test_who_has_no_student_is_told_how_to_have_one():
+    serial, mqtt = board(), board(url="mqtt://gateway@host:1883/emg-1")
+    assert student_hint(serial) == [
+        ("Start this page with", "--student FILE")
+    ]  # a port has one reader, this page
+    assert student_hint(mqtt)[1][1] == (
+        "myofed board live mqtt://gateway@host:1883/emg-1 --student FILE --publish mqtt://gateway@host:1883"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"streaming": False}, "press Start streaming"),
+        ({"online": None, "streaming": False}, "while emulated-1 is away"),
+        ({"online": False, "streaming": False}, "while emulated-1 is away"),
+    ],
+)
+def test_what_to_do_for_a_signal_depends_on_the_board(said, words):
+    assert words in waiting_words(board(**said))
+
+
+def test_why_a_board_is_away_is_said_with_what_to_do():
+    gone = away_words(board(online=False, streaming=False, seen_s=5.0))
+    assert gone.startswith("emulated-1 is offline. Last heard ")
+    assert gone.endswith("it appears here by itself.")
+    never = away_words(board(online=False, seen_s=None, problem="/dev/nope: there is no such port"))
+    assert never.startswith("/dev/nope: there is no such port. Nothing has been heard of it yet.")
 
 
 def test_a_paused_viewer_is_sent_no_more_and_goes_on_where_the_signal_is(page, watched):
