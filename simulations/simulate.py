@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("in-process", "ray")
 RUN_FILE, DATA_FILE, LOCK_FILE = "run.json", "data.json", ".lock"
+LOOKED_AT_S = 0.5  # more than anybody takes to look whether a run is locked
 PEOPLE = "people"  # where synthetic people's recordings are written
 
 
@@ -114,11 +115,23 @@ def only_one(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"{folder}: this run is being run by another process") from None
+        if not _locked(lock):
+            raise ConfigError(f"{folder}: this run is being run by another process")
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    """Take a file's lock, unless another process keeps it; who only looks whether it is taken has it for a moment."""
+    deadline_s = time.monotonic() + LOOKED_AT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def _begin(run: Run) -> tuple[tuple[Job, ...], dict[str, str]]:

@@ -59,7 +59,8 @@ def file_of(folder: Path, name: str) -> Path:
     refusal = DataError(f"{folder.name}: no file {name!r:.200} to download")
     try:
         path, home = (folder / name).resolve(), folder.resolve()
-        is_ours = path.is_relative_to(home) and path.is_file()  # no folder, pipe or device
+        # No folder, pipe or device, and nothing with a second name, which may be one that is not for download.
+        is_ours = path.is_relative_to(home) and path.is_file() and path.stat().st_nlink == 1
     except (OSError, ValueError, RuntimeError):  # NUL, a name too long, a circle of links
         raise refusal from None
     if not is_ours:

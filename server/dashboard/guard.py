@@ -66,7 +66,7 @@ class Guard:
                 )  # answered with 403
             return
         answer = self.app if refusal is None else refusal
-        await answer(_without_prefix(scope), receive, _with_headers(send))
+        await answer(_as_get(_without_prefix(scope)), receive, _with_headers(send))
 
     def _session(self, scope: Scope) -> str:
         """The cookie's value; empty if there is none, or nobody needs one."""
@@ -80,6 +80,10 @@ class Guard:
                 "Without a password this page answers to localhost and 127.0.0.1 only; with one to every name: "
                 "myofed watch --set-password, then --password-file.\n",
                 status_code=421,
+            )
+        if scope["type"] == "http" and scope["method"] not in (allowed := methods(scope["path"])):
+            return PlainTextResponse(
+                "This address does not take that method.\n", 405, headers={"Allow": ", ".join(allowed)}
             )
         if not is_own_origin(headers.get("origin"), host, needed=scope["type"] == "websocket"):
             return PlainTextResponse("This came from a page of another site.\n", status_code=403)
@@ -99,6 +103,13 @@ class Guard:
             return message
 
         return received
+
+
+def methods(path: str) -> tuple[str, ...]:
+    """What an address may be asked for: only forms, and what the pages send by NiceGUI, are taken."""
+    if path == "/logout":
+        return ("POST",)
+    return ("GET", "HEAD", "POST") if path == "/login" or path.startswith("/_nicegui") else ("GET", "HEAD")
 
 
 def is_own_name(host: str) -> bool:
@@ -127,7 +138,7 @@ def _is_host(host: str) -> bool:
 
 def _to_login(scope: Scope, headers: Headers) -> Response:
     """Where a person may log in; a program is told."""
-    if scope.get("method") == "GET" and "text/html" in headers.get("accept", ""):
+    if scope.get("method") in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
         query = scope["query_string"].decode("latin-1")
         target = quote(f"{scope['path']}?{query}" if query else scope["path"], safe="", errors="replace")
         return RedirectResponse(f"/login?next={target}", status_code=303)
@@ -138,6 +149,11 @@ def _without_prefix(scope: Scope) -> Scope:
     """Without a header that NiceGUI would write into the page's addresses: no proxy's path is supported."""
     kept = [(name, value) for name, value in scope["headers"] if name != b"x-forwarded-prefix"]
     return {**scope, "headers": kept}
+
+
+def _as_get(scope: Scope) -> Scope:
+    """A HEAD as a GET: the server leaves the body out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _with_headers(send: Send) -> Send:

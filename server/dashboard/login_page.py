@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request  # noqa: TC002  (FastAPI reads the annotation)
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from server.dashboard.rate_limit import RateLimit
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from server.dashboard.access import Password
 
 MAX_FORM_BYTES = 8192
+MAX_WRONG = 256  # wrong words that are recognised when they come again
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -50,12 +55,20 @@ STRICT = (
 
 @dataclass(frozen=True)
 class Door:
-    """Who may come in."""
+    """Who may come in.
+
+    Attributes:
+        _turn: one hash at a time: each takes 32 MiB.
+        _key: of the marks by which words that were tried are known again; of this process alone.
+        _answers: whether such a word was right, by its mark.
+    """
 
     password: Password
     sessions: Sessions
     limit: RateLimit = field(default_factory=RateLimit)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one hash at a time: each takes 32 MiB
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    _answers: OrderedDict[bytes, bool] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
     def of(cls, password: Password) -> Door:
@@ -63,14 +76,28 @@ class Door:
         return cls(password, Sessions(password.digest))
 
     async def knock(self, address: str, word: str) -> int:
-        """Try a password: 0 if it is right, -1 if it is wrong, else the seconds to wait before it is looked at."""
+        """Try a password: 0 if it is right, -1 if it is wrong, else the seconds to wait before it is looked at.
+
+        The same word again is no new guess: a scraper with an old password takes nobody's tries, and one with the
+        right password, known from before, comes in while others guess from its address.
+        """
+        mark = hmac.digest(self._key, word.encode(errors="replace"), hashlib.sha256)
+        if self._answers.get(mark) is False:
+            return -1
         if wait_s := self.limit.take(address):
-            return wait_s
+            return 0 if self.limit.take_known() and self._answers.get(mark) else wait_s
         async with self._turn:
             is_right = await run_in_threadpool(self.password.fits, word)
+        self._remember(mark, is_right=is_right)
         if is_right:
             self.limit.give_back(address)
         return 0 if is_right else -1
+
+    def _remember(self, mark: bytes, *, is_right: bool) -> None:
+        self._answers[mark] = is_right
+        wrong = [known for known, answer in self._answers.items() if not answer]
+        if len(wrong) > MAX_WRONG:
+            del self._answers[wrong[0]]
 
 
 def add_door(app: FastAPI, door: Door) -> None:
@@ -147,8 +174,11 @@ def address_of(request: Request) -> str:
 async def _typed(request: Request) -> str:
     """The password of a form; empty if the form is none of ours."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            return ""
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM_BYTES:
+                return ""
+    except ClientDisconnect:
+        return ""
     return parse_qs(body.decode("utf-8", errors="replace")).get("password", [""])[0]

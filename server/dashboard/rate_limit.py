@@ -7,6 +7,7 @@ import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,17 +37,22 @@ class RateLimit:
 
     An address that fails has 5 tries, then one in 12 s; all addresses together 30, then one in 2 s. Who came in from an
     address before is not held up by strangers, so nobody can lock them out. A right password costs nothing.
+
+    Attributes:
+        known: tries of a password that was right before, for where an address has none left: one a second in all, so
+            that it is no way around the limits.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.known = Bucket(10, 1.0, 10, clock())
         self._all = Bucket(30, 2.0, 30, clock())
         self._by_address: OrderedDict[str, Bucket] = OrderedDict()
         self._trusted: OrderedDict[str, None] = OrderedDict()
 
     def take(self, address: str) -> int:
         """Take a try: 0, or the whole seconds to wait where none is left."""
-        origin, now_s = _origin(address), self._clock()
+        origin, now_s = origin_of(address), self._clock()
         mine = self._by_address.setdefault(origin, Bucket(5, 12.0, 5, now_s))
         self._by_address.move_to_end(origin)
         if len(self._by_address) > MAX_ADDRESSES:
@@ -58,9 +64,15 @@ class RateLimit:
                 bucket.left -= 1
         return math.ceil(wait_s)
 
+    def take_known(self) -> bool:
+        """Whether a try may be compared with the password that was right before."""
+        is_left = self.known.wait_s(self._clock()) == 0
+        self.known.left -= is_left
+        return is_left
+
     def give_back(self, address: str) -> None:
         """The password was right: forget what was taken."""
-        origin = _origin(address)
+        origin = origin_of(address)
         self._by_address.pop(origin, None)
         if origin not in self._trusted:
             self._all.left += 1
@@ -69,7 +81,8 @@ class RateLimit:
                 self._trusted.popitem(last=False)
 
 
-def _origin(address: str) -> str:
+@lru_cache(MAX_ADDRESSES)
+def origin_of(address: str) -> str:
     """One name for whoever holds an address: an IPv6 network of 64 bits belongs to one subscriber."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
 import sys
 from contextlib import suppress
@@ -15,7 +16,9 @@ import uvicorn
 
 from protocols.errors import ConfigError
 from server.dashboard.access import find_password
+from server.dashboard.connections import MAX_HEADER_BYTES, Connection, most_connections
 from server.dashboard.login_page import Door
+from server.dashboard.noise import hush
 from server.dashboard.site import build_app
 from server.dashboard.state import Site
 from server.history.shelf import Shelf
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from server.dashboard.state import BoardFeed
 
 PROXIES = ["127.0.0.1", "::1"]  # whose X-Forwarded-For and X-Forwarded-Proto are believed
+BACKLOG = 128  # connections that wait to be taken; as many are taken at a time
 MAX_MESSAGE_BYTES = 1 << 20  # of a browser: it sends clicks
 NO_TLS = (
     "myofed: passwords and figures cross the network unencrypted here; "
@@ -79,6 +83,8 @@ def run_watch(job: WatchJob, ready: Callable[[str], None]) -> None:
         )
         if is_public:
             sys.stderr.write(NO_TLS)
+        if problem := unreadable(job.run_dir):
+            sys.stderr.write(problem)
         with suppress(KeyboardInterrupt):
             asyncio.run(serve(build_app(site, door), listener, ready))
 
@@ -99,8 +105,13 @@ class Announced(uvicorn.Server):
 
 async def serve(app: ASGIApp, listener: socket.socket, ready: Callable[[str], None]) -> None:
     """Serve, and say where once it answers."""
+    hush()
+    Connection.most = most_connections()
     config = uvicorn.Config(
         app,
+        http=Connection,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        backlog=BACKLOG,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -132,6 +143,17 @@ def resolved(host: str, port: int) -> tuple[bool, socket.AddressFamily, tuple[st
     return not ip.is_loopback, family, (str(place[0]), port)
 
 
+def unreadable(folder: Path) -> str:
+    """A line on why no run of a folder can be seen; empty if they can, or the folder is yet to come."""
+    try:
+        os.scandir(folder).close()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"myofed: --run-dir {folder} cannot be read ({error.strerror}); no run is shown until it can\n"
+    return ""
+
+
 def bound(family: socket.AddressFamily, place: tuple[str, int]) -> socket.socket:
     """A socket that listens.
 
@@ -139,7 +161,7 @@ def bound(family: socket.AddressFamily, place: tuple[str, int]) -> socket.socket
         ConfigError: another program listens there, or we may not.
     """
     try:
-        return socket.create_server(place, family=family, backlog=128)
+        return socket.create_server(place, family=family, backlog=BACKLOG)
     except OSError as error:
         host, port = place
         if error.errno == errno.EADDRINUSE:

@@ -1,11 +1,13 @@
 """Who may look: each attack that the door, the guard and the limits are there for."""
 
 import asyncio
+import socket
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from browser import chromium, screenshot, watching
+from run_folders import healthy
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -65,6 +67,15 @@ def test_a_login_leads_back():
 def locked(tmp_path_factory):
     """A page with a password; its address."""
     with watching(tmp_path_factory.mktemp("runs"), MYOFED_WATCH_PASSWORD=WORD) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A page with a password and a finished run; its address."""
+    folder = tmp_path_factory.mktemp("runs")
+    healthy(folder / "done", rounds=2)
+    with watching(folder, MYOFED_WATCH_PASSWORD=WORD) as (address, _):
         yield address
 
 
@@ -152,9 +163,11 @@ def socket_status(address, **headers):
 
     async def knock():
         url = urlsplit(address)
+        name = headers.pop("Host", url.netloc)
+        place = {"host": url.hostname, "port": url.port}
         try:
-            async with connect(f"ws://{url.netloc}{SOCKET}", additional_headers=headers) as socket:
-                assert (await socket.recv()).startswith("0")  # Engine.IO's hello
+            async with connect(f"ws://{name}{SOCKET}", additional_headers=headers, **place) as opened:
+                assert (await opened.recv()).startswith("0")  # Engine.IO's hello
                 return 101
         except InvalidStatus as refused:
             return refused.response.status_code
@@ -174,17 +187,17 @@ def test_a_websocket_needs_a_session_and_our_own_page(locked, session):
 def test_a_websocket_ends_with_its_session(locked):
     cookie = httpx.post(f"{locked}/login", data={"password": WORD}).headers["set-cookie"].partition(";")[0]
 
-    async def go_on(socket):
+    async def go_on(opened):
         while True:
-            await socket.send("3")  # Engine.IO's pong
-            await socket.recv()
+            await opened.send("3")  # Engine.IO's pong
+            await opened.recv()
 
     async def stay():
         address = f"ws://{urlsplit(locked).netloc}{SOCKET}"
-        async with connect(address, additional_headers={"Origin": locked, "Cookie": cookie}) as socket:
+        async with connect(address, additional_headers={"Origin": locked, "Cookie": cookie}) as opened:
             await asyncio.to_thread(httpx.post, f"{locked}/logout", headers={"Cookie": cookie})
             with pytest.raises(ConnectionClosed):
-                await asyncio.wait_for(go_on(socket), 20)
+                await asyncio.wait_for(go_on(opened), 20)
 
     asyncio.run(stay())
 
@@ -197,11 +210,62 @@ def test_brute_force_ends_soon_and_sessions_do_not(tmp_path):
         answers = [httpx.post(f"{address}/login", data={"password": f"guess {n}"}) for n in range(8)]
         assert [a.status_code for a in answers] == [401] * 5 + [429] * 3
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 12
+        old = {"Authorization": "Bearer guess 0"}  # a word that was wrong before is no new guess
+        assert httpx.get(f"{address}/metrics", headers=old).status_code == 401
         token = {"Authorization": f"Bearer {WORD}"}
-        assert httpx.get(f"{address}/metrics", headers=token).status_code == 429  # the right one, unseen
+        assert httpx.get(f"{address}/metrics", headers=token).status_code == 200  # it was right before
         assert httpx.get(f"{address}/static/theme.js", headers={"Cookie": session}).status_code == 200
         other = {"X-Forwarded-For": "192.0.2.77"}  # as a proxy on this machine says it
         assert httpx.post(f"{address}/login", data={"password": WORD}, headers=other).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "path", ["/runs", "/healthz", "/metrics", "/login", "/download/done/run.json", "/run/done/rounds.csv"]
+)
+def test_head_is_get_without_a_body(finished, path):
+    with httpx.Client(base_url=finished, headers=HTML, timeout=30) as client:
+        client.post("/login", data={"password": WORD})
+        asked = [client.request(method, path) for method in ("GET", "HEAD")]
+    assert asked[0].status_code == asked[1].status_code
+    assert asked[1].status_code in (200, 303)
+    changing = {"date", "content-length"} if path == "/runs" else {"date"}  # each page has an id of its own
+    kept = [{n: v for n, v in a.headers.items() if n not in changing} for a in asked]
+    assert kept[0] == kept[1]
+    assert asked[1].content == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/runs", "GET, HEAD"), ("DELETE", "/download/done/run.json", "GET, HEAD"), ("GET", "/logout", "POST"),
+        ("OPTIONS", "/healthz", "GET, HEAD"), ("PUT", "/login", "GET, HEAD, POST"), ("FOO", "/", "GET, HEAD"),
+    ],
+)  # fmt: skip
+def test_other_methods_are_told_which_there_are(finished, session, method, path, allowed):
+    headers = {"Cookie": session.partition(";")[0]}
+    answer = httpx.request(method, finished + path, headers=headers)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allowed
+    assert len(answer.content) < 100
+
+
+def test_cookies_of_an_old_password_open_nothing(finished, tmp_path):
+    cookie = httpx.post(f"{finished}/login", data={"password": WORD}).headers["set-cookie"].partition(";")[0]
+    with watching(tmp_path, MYOFED_WATCH_PASSWORD=WORD + "!") as (address, _):
+        new = (
+            httpx.post(f"{address}/login", data={"password": WORD + "!"})
+            .headers["set-cookie"]
+            .partition("=")[0]
+        )
+        for name in (cookie.partition("=")[0], new):  # also under the name that the new one gives it
+            replayed = {"Cookie": f"{name}={cookie.partition('=')[2]}"}
+            assert httpx.get(f"{address}/static/theme.js", headers=replayed).status_code == 401
+
+
+def test_who_leaves_in_the_middle_of_a_form_is_no_fault(locked):
+    with socket.create_connection((urlsplit(locked).hostname, urlsplit(locked).port)) as connection:
+        connection.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90\r\n\r\npassword=")
+    assert httpx.get(f"{locked}/healthz").status_code == 200
 
 
 def test_a_huge_form_is_no_password(locked):

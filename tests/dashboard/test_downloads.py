@@ -40,6 +40,7 @@ def folder(tmp_path_factory):
     (plots / "accuracy.svg").write_text("<svg><script>alert(1)</script></svg>")
     (plots / "out.txt").symlink_to(runs / "outside.txt")
     (plots / "people").symlink_to(folder / "people")
+    (plots / "key.svg").hardlink_to(folder / "pack.key")  # a second name
     (plots / "circle").symlink_to("circle")
     os.mkfifo(plots / "pipe")
     (folder / "results" / "fold0").mkdir(parents=True)
@@ -78,6 +79,7 @@ OUTSIDE = (
     "plots/out.txt",
     "plots/people/s1.h5",
     "plots/../pack.key",
+    "plots/key.svg",
     "plots/circle",
     "plots/pipe",
     "plots",

@@ -1,5 +1,6 @@
 """The password, the sessions and the limits, each by itself."""
 
+import asyncio
 import os
 import pty
 import stat
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from protocols.errors import ConfigError
 from server.dashboard.access import Password, default_file, find_password, read_password, write_password
+from server.dashboard.login_page import Door
 from server.dashboard.rate_limit import RateLimit
 from server.dashboard.sessions import LASTS_S, Sessions
 
@@ -214,3 +216,47 @@ def test_a_flood_of_addresses_takes_no_memory():
     for n in range(5000):
         limit.take(f"10.0.{n // 250}.{n % 250}")
     assert len(limit._by_address) <= 4096
+
+
+# One door for all
+
+
+def knocks(door, *tries):
+    async def go():
+        return [await door.knock(address, word) for address, word in tries]
+
+    return asyncio.run(go())
+
+
+def test_a_password_known_from_before_comes_in_past_others_guesses(password):
+    door = Door(password, Sessions(password.digest), RateLimit(Clock()))
+    here = "192.0.2.1"
+    assert knocks(door, (here, WORD)) == [0]
+    guesses = [(here, f"guess {n}") for n in range(7)]
+    assert knocks(door, *guesses) == [-1] * 5 + [12] * 2
+    assert knocks(door, (here, WORD)) == [0]
+    door.limit.give_back(here)
+    assert knocks(door, *[(here, f"other {n}") for n in range(5)]) == [-1] * 5
+    assert (
+        knocks(door, *[(here, f"flood {n}") for n in range(20)], (here, WORD))[-1] > 0
+    )  # no way round the limit
+
+
+def test_a_password_that_was_never_right_waits_like_every_guess(password):
+    door = Door(password, Sessions(password.digest), RateLimit(Clock()))
+    assert knocks(door, *[("192.0.2.1", f"guess {n}") for n in range(5)], ("192.0.2.1", WORD))[-1] == 12
+
+
+def test_the_same_wrong_password_takes_no_more_tries(password):
+    door = Door(password, Sessions(password.digest), RateLimit(Clock()))
+    assert knocks(door, *[("192.0.2.1", "an old password")] * 50, ("192.0.2.1", WORD)) == [*[-1] * 50, 0]
+
+
+def test_words_that_were_tried_are_not_kept_without_end(password, monkeypatch):
+    monkeypatch.setattr(Password, "fits", lambda _, word: word == WORD)
+    door = Door(password, Sessions(password.digest), RateLimit(Clock()))
+    knocks(door, ("192.0.2.1", WORD), *[(f"10.0.{n // 250}.{n % 250}", f"guess {n}") for n in range(30)])
+    for n in range(1000):
+        door._remember(f"{n}".encode(), is_right=False)
+    assert len(door._answers) <= 257
+    assert knocks(door, ("192.0.2.1", WORD)) == [0]

@@ -14,6 +14,7 @@ from browser import ROOT, address, chromium, screenshot, watching
 from run_folders import healthy, running
 
 from server.dashboard.access import write_password
+from server.dashboard.watch import unreadable
 
 WORD = "a long enough password"
 PAGES = ("/runs", "/devices", "/compare", "/run/done", "/teacher/done")
@@ -101,6 +102,28 @@ def test_beyond_loopback_it_speaks_of_tls_and_asks_for_the_password(tmp_path):
             assert answer.status_code == 401
         finally:
             process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied"), "cannot be read (Permission denied)"),
+        (FileNotFoundError(), ""),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_named_at_the_start(monkeypatch, tmp_path, error, words):
+    def refuse(_):
+        raise error
+
+    monkeypatch.setattr("os.scandir", refuse)  # permissions do not bind every user
+    assert words in unreadable(tmp_path)
+    assert bool(words) == bool(unreadable(tmp_path))
+
+
+def test_a_file_in_place_of_the_folder_is_named_at_the_start(tmp_path):
+    (tmp_path / "runs").write_text("")
+    assert "runs cannot be read (Not a directory)" in unreadable(tmp_path / "runs")
+    assert unreadable(tmp_path) == ""
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
