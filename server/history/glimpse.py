@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from server.history.history import History
@@ -13,14 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEAD_BYTES, TAIL_BYTES = 64 << 10, 1 << 20  # a round of 1,000 clients takes 350 kB
-SKIPPED = (b'{"event": "client"', b'{"event": "evaluation"')  # most of a record; a table shows none of them
+# Most of a record is lines of people, of which a row shows the latest round's; and the line that ends such a round.
+PEOPLE = {b'{"event": "client"': b'{"event": "round"', b'{"event": "evaluation"': b'{"event": "evaluated"'}
+NEAR = 400  # bytes of a line in which its part and round are found
 
 
 class Glimpse:
     """A run, as far as its head and its tail say.
 
     Attributes:
-        history: of these lines, without the clients' and the evaluated people's.
+        history: of these lines; of the clients' and the evaluated people's only those of the latest rounds.
         is_whole: the record is short enough to be looked through from head to tail.
         first_s: time of the first line, Unix; None if unknown.
         stamps: what changes when a file of the run does.
@@ -38,8 +41,11 @@ class Glimpse:
         except OSError as error:
             self.history.cannot_read(reason(folder / "rounds.jsonl", error))
             return
-        for number_of_line, line in enumerate(head + tail, start=1):
-            if not line.startswith(SKIPPED):
+        lines = head + tail
+        latest = {kind: _latest(lines, end) for kind, end in PEOPLE.items()}
+        for number_of_line, line in enumerate(lines, start=1):
+            kind = next((kind for kind in PEOPLE if line.startswith(kind)), b"")
+            if not kind or any(found in line[:NEAR] for found in latest[kind]):
                 self.history.take(number_of_line if self.is_whole else 0, line)
         self.first_s = _time_of(head[0]) if head else None
 
@@ -56,6 +62,17 @@ class Glimpse:
 def stamps(folder: Path) -> tuple[tuple[int, ...], ...]:
     """What changes when a file of the run does."""
     return tuple(stamp(folder / name) for name in ("run.json", "result.json", "rounds.jsonl"))
+
+
+def _latest(lines: list[bytes], end: bytes) -> set[bytes]:
+    """The latest round of each part that has ended, as its lines write it."""
+    found: dict[object, bytes] = {}
+    for line in lines:
+        if line.startswith(end):
+            with suppress(ValueError, TypeError):  # what is odd about a line is said once it is taken
+                facts = mapping(parse(line))
+                found[facts.get("part")] = b'"round": %d,' % facts["round"] if "round" in facts else b""
+    return set(found.values()) - {b""}
 
 
 def _time_of(line: bytes) -> float | None:

@@ -12,6 +12,7 @@ from server.history.line_reader import MAX_LINE_BYTES, LineReader
 from server.history.part import Part
 from server.history.run_facts import facts_of
 from server.history.small_file import SmallFile, parse
+from server.history.task_results import TaskResults
 from server.history.untrusted import clean, describe
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class History:
 
     Attributes:
         folder: of the run. facts: what its `run.json` says.
+        tasks: what is done of it, before it has ended.
         version: grows whenever something new was taken.
         epoch: grows when earlier figures changed: a file replaced, a round repeated after a resume, or a round that
             several parts share (seeds, folds) reached by another of them.
@@ -43,6 +45,7 @@ class History:
         self.version, self.epoch = 0, 0
         self._lock = threading.Lock()
         self._run_file, self._result_file = SmallFile(folder / "run.json"), SmallFile(folder / "result.json")
+        self.tasks = TaskResults(folder)
         self.facts: RunFacts = facts_of(folder, {})
         self._refresh()
         self._reader = LineReader(folder / "rounds.jsonl")
@@ -92,15 +95,21 @@ class History:
                 max_bytes -= num_bytes
             return more
 
+    def look_again(self) -> None:
+        """Read the small files again, where they changed."""
+        with self._lock:
+            self.version += self._refresh()
+
     def cannot_read(self, problem: str) -> None:
         """The record as a whole cannot be read, and why."""
         self._file_problem = problem
 
     def _refresh(self) -> bool:
-        """Whether `run.json` or `result.json` were read anew."""
+        """Whether `run.json`, `result.json` or the result of a method were read anew."""
         if changed := self._run_file.refresh():
             self.facts = facts_of(self.folder, self._run_file.content, self._run_file.problem)
-        return self._result_file.refresh() or changed
+        changed |= self._result_file.refresh()
+        return self.tasks.refresh(self.facts, ended=bool(self.result)) or changed
 
     def _take_some(self, max_bytes: int) -> tuple[int, bool]:
         found = self._reader.read(min(max_bytes, MAX_LINE_BYTES))

@@ -70,6 +70,16 @@ METHODS = {
         ),
     )
 }
+HEADLINES = (  # which row stands for a run: the one that a person would be given, else the best of what there is
+    "personalised",
+    "personalised_without_teacher",
+    "federated_distilled",
+    "federated",
+    "pooled",
+    "local_only",
+    "lda_log",
+    "lda",
+)
 UNLABELLED_LDA = "LDA, others' data"  # what `lda` is where a person's own data carry no labels
 
 

@@ -8,8 +8,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from server.history.curves import accuracy_curves, arrival_curves
+from server.history.methods import METHODS
 from server.history.progress import done, expected_parts, rounds_done
-from server.history.tested import WITH, WITHOUT, final_people
+from server.history.tested import WITH, WITHOUT, final_accuracy, final_people
+from server.history.time_left import LATEST, final_s, time_left
 from server.history.untrusted import number
 
 if TYPE_CHECKING:
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 
     from server.history.history import History
     from server.history.part import Part
+    from server.history.time_left import Left
 
-LATEST = 10  # rounds that the time left is guessed from
+SLOW = ("pooled", "local_only")  # what a run is compared with takes minutes; LDA a moment
 QUIET_ROUNDS, QUIET_S = (
     10,
     60.0,
@@ -35,18 +38,30 @@ def outcome(history: History, state: str, *, now_s: float) -> str:
     """
     if state == "unreadable":
         return "cannot be read: " + next(iter(history.problems), "the record holds nothing")
+    return ", ".join(
+        [*_told(history, state, now_s), *([history.facts.problem] if history.facts.problem else [])]
+    )
+
+
+def _told(history: History, state: str, now_s: float) -> list[str]:
     parts = tuple(history.parts.values())
     if state == "completed":
-        return ", ".join(["completed", *_final(history)])
+        return ["completed", *_final(history)]
     if state == "failed":
-        return _failed(parts)
-    running = state == "running"
-    progress = [*_rounds(history, parts, running=running), *_clients(parts), *_accuracy(parts)]
-    if running:
-        return ", ".join([*progress, *_time_left(history, parts, now_s)]) or "starting, no round yet"
+        return [_failed(parts)]
+    progress = [*_rounds(history, parts, running=state == "running"), *_clients(parts), *_accuracy(parts)]
+    if state == "running":
+        return [*progress, *_going_on(history, parts, now_s)] or ["starting, no round yet"]
+    return _stopped(history, parts, progress)
+
+
+def _stopped(history: History, parts: Sequence[Part], progress: list[str]) -> list[str]:
     if not progress:
-        return "stopped before the first round"
-    return ", ".join([f"stopped after {progress[0]}", *progress[1:]])
+        return ["stopped before the first round"]
+    if parts and len(parts) == expected_parts(history) and all(part.completed for part in parts):
+        missing = " · ".join(METHODS[method].title for method in history.tasks.pending)
+        return [f"stopped after all rounds; not done yet: {missing or 'the summary'}", *_final(history)]
+    return [f"stopped after {progress[0]}", *progress[1:]]
 
 
 def _rounds(history: History, parts: Sequence[Part], *, running: bool) -> Iterator[str]:
@@ -66,18 +81,34 @@ def _rounds(history: History, parts: Sequence[Part], *, running: bool) -> Iterat
 
 def _round(part: Part, *, running: bool) -> str:
     """The round that is going on, or the last that ended."""
+    of = f" of {part.planned:,}" if part.planned else ""
     going_on = part.asked_now[0] if part.asked_now and running else part.last_round
-    return f"round {going_on:,} of {part.planned:,}" if part.planned else f"round {going_on:,}"
+    testing = running and _is_testing(part)
+    return f"round {going_on:,}{of} done, testing" if testing else f"round {going_on:,}{of}"
+
+
+def _is_testing(part: Part) -> bool:
+    return bool(part.planned) and done(part) >= part.planned and not part.completed and not part.asked_now
 
 
 def _two(parts: dict[str, Part], *, running: bool) -> str:
     """With the teacher, and without; they may run at once or one after the other."""
     named = [(parts[m], name) for m, name in ((WITH, "with teacher"), (WITHOUT, "without")) if m in parts]
-    told = ["complete" if part.completed and running else _round(part, running=running) for part, _ in named]
-    if len(set(told)) < len(told):
+    told = [_briefly(part, running=running) for part, _ in named]
+    if len(told) == 2 and len(set(told)) == 1:
         return f"{told[0]} with and without teacher"
     sentence = " and ".join(f"{what} {name}" for what, (_, name) in zip(told, named, strict=True))
     return sentence if sentence.count("teacher") else f"{sentence} teacher"
+
+
+def _briefly(part: Part, *, running: bool) -> str:
+    if not running:
+        return _round(part, running=False)
+    if part.completed:
+        return "complete"
+    if not part.row_of and not part.asked_now:
+        return "about to begin"
+    return "testing" if _is_testing(part) else _round(part, running=True)
 
 
 def _clients(parts: Sequence[Part]) -> Iterator[str]:
@@ -123,17 +154,15 @@ def _means_on_arrival(parts: Sequence[Part]) -> list[float]:
 
 def _final(history: History) -> Iterator[str]:
     """Mean accuracy of the tested people, by student, with and without the teacher."""
-    people = final_people(history)
-    for student, title in (("shared", "accuracy"), ("personalised", "personalised")):
-        found = {
-            m: [p.accuracy[m, student] for p in people if (m, student) in p.accuracy] for m in (WITH, WITHOUT)
-        }
-        means = {m: _percent(statistics.fmean(values)) for m, values in found.items() if values}
-        names = {WITH: " with teacher", WITHOUT: " without"} if len(means) == 2 else dict.fromkeys(means, "")
-        if means:
-            yield f"{title} " + " and ".join(f"{mean}{names[m]}" for m, mean in means.items())
-    if people:
-        yield f"{len(people):,} tested {'person' if len(people) == 1 else 'people'}"
+    means = final_accuracy(history)
+    rows = {"accuracy": (WITH, WITHOUT), "personalised": ("personalised", "personalised_without_teacher")}
+    for title, (with_teacher, without) in rows.items():
+        found = {row: _percent(means[row]) for row in (with_teacher, without) if row in means}
+        names = {with_teacher: " with teacher", without: " without"} if len(found) == 2 else {}
+        if found:
+            yield f"{title} " + " and ".join(f"{mean}{names.get(row, '')}" for row, mean in found.items())
+    if num := len(final_people(history)):
+        yield f"{num:,} tested {'person' if num == 1 else 'people'}"
 
 
 def _failed(parts: Sequence[Part]) -> str:
@@ -146,23 +175,57 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _time_left(history: History, parts: Sequence[Part], now_s: float) -> Iterator[str]:
-    """From the pace of the latest rounds; nothing where there is no pace yet."""
-    active = [part for part in parts if not part.completed and part.row_of and done(part) < part.planned]
-    so_far, planned = rounds_done(history)
-    if planned and so_far >= planned:
-        yield "all rounds done, testing"
-        return
-    paces = [pace for part in active if (pace := _pace(part))]
-    if not paces:
-        return
-    quiet_s = now_s - max(part.time_s for part in active)
-    if quiet_s > max(QUIET_S, QUIET_ROUNDS * max(paces)):
+def _going_on(history: History, parts: Sequence[Part], now_s: float) -> Iterator[str]:
+    """The time that is left where it is known, else what the run is at."""
+    waiting = expected_parts(history) - len(parts)
+    if not parts:
+        yield from _preparing(history)
+    elif not waiting and all(part.completed for part in parts):
+        yield "comparing with other methods" if history.tasks.pending else "summing up"
+    elif quiet_s := _quiet_s(parts, now_s):
         yield f"nothing new for {_about(quiet_s)}"
+    elif left := time_left(history, now_s):
+        yield from _left(history, left)
+    elif _is_teaching(history, parts):
+        yield "teaching the teacher"
+    elif waiting:
+        yield f"{waiting:,} more {'federation' if waiting == 1 else 'federations'} to go"
+
+
+def _preparing(history: History) -> Iterator[str]:
+    """Before the first federation, as far as `run.json` tells."""
+    facts = history.facts
+    steps = ["making up people"] if facts.dataset == "synthetic" else []
+    steps += ["teaching the teacher"] if WITH in facts.methods else []
+    if steps:
+        yield "preparing: " + ", ".join(steps)
+
+
+def _left(history: History, left: Left) -> Iterator[str]:
+    if left.all_s is None:
+        yield f"{_about(left.rounds_s)} to the last round, then testing"
         return
-    together = (planned - so_far) * statistics.median(paces) / len(paces)
-    slowest = max((part.planned - done(part)) * (_pace(part) or 0) for part in active)
-    yield f"{_about(max(together, slowest))} left"
+    yield f"{_about(left.all_s)} left"
+    if any(method in SLOW for method in history.tasks.pending):
+        yield "then comparing with other methods"
+
+
+def _is_teaching(history: History, parts: Sequence[Part]) -> bool:
+    """A fold's federation with the teacher is the first to be begun: where only the other has started, it teaches."""
+    folds = {(part.seed, part.fold) for part in parts}
+    started = {(part.seed, part.fold) for part in parts if part.method == WITH}
+    return WITH in history.facts.methods and bool(folds - started)
+
+
+def _quiet_s(parts: Sequence[Part], now_s: float) -> float:
+    """Seconds that a run has said nothing for, if that is longer than it should be; else 0."""
+    active = [part for part in parts if not part.completed and part.row_of]
+    paces = [pace for part in active if (pace := _pace(part))]
+    tests = [whole_s for part in active if _is_testing(part) and (whole_s := final_s(part, parts))]
+    if not paces:
+        return 0.0
+    quiet_s = now_s - max(part.time_s for part in parts)
+    return quiet_s if quiet_s > max(QUIET_S, QUIET_ROUNDS * max(paces), *(3 * s for s in tests)) else 0.0
 
 
 def _pace(part: Part) -> float | None:

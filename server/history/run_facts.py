@@ -21,6 +21,7 @@ class RunFacts:
 
     Attributes:
         name: the run's folder.
+        known: there is a `run.json`, and it can be read.
         experiment: what the experiment calls itself.
         dataset: `ninapro-db5` and the like, or `synthetic`.
         methods: federated ones and baselines, as they were asked for.
@@ -32,6 +33,7 @@ class RunFacts:
     """
 
     name: str
+    known: bool = False
     experiment: str = ""
     dataset: str = ""
     student: str = ""
@@ -63,6 +65,7 @@ def facts_of(folder: Path, said: dict[str, Any], problem: str = "") -> RunFacts:
     data = mapping(mapping(experiment).get("data"))
     return RunFacts(
         name=shown_name(folder),
+        known=not odd,
         experiment=_text(mapping(experiment).get("name")),
         dataset=_text(data.get("dataset")) or ("synthetic" if data.get("synthetic") else ""),
         student=_text(mapping(experiment).get("student")),

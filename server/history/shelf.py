@@ -63,10 +63,9 @@ class Shelf:
             return found
 
     def latest(self) -> str | None:
-        """The run to look at first: a running one, else the newest; None if there is none."""
-        rows = self.summaries()
-        running = [row for row in rows if row.state == "running"]
-        return next((row.name for row in running + rows), None)
+        """The run to look at first: one that can be read, a running one, the newest; None if there is none."""
+        rows = sorted(self.summaries(), key=lambda row: (not row.readable, row.state != "running"))
+        return rows[0].name if rows else None
 
     def _runs(self) -> dict[str, Path]:
         """The runs by the name they are shown with: a name that is asked for is looked up here, and nowhere else."""
@@ -88,9 +87,12 @@ class Shelf:
         glimpse = self._glimpses.get(run)
         if glimpse is None or glimpse.stamps != stamps(run):
             glimpse = self._glimpses[run] = Glimpse(run)
+        version = glimpse.history.version
+        glimpse.history.look_again()
         state = state_of(glimpse.history)
         known, row = self._rows.get(run, (None, None))
-        if row is None or known is not glimpse or row.state != state or state == "running":
+        changed = known is not glimpse or glimpse.history.version != version
+        if row is None or changed or row.state != state or state == "running":
             row = summarise(glimpse, state, now_s=time.time())
             self._rows[run] = glimpse, row
         return row

@@ -8,9 +8,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from server.history.methods import METHODS
+from server.history.methods import HEADLINES
 from server.history.outcome import outcome
-from server.history.progress import expected_parts, in_words, rounds_by_method, rounds_done
+from server.history.progress import in_words, rounds_by_method, rounds_done
+from server.history.tested import final_accuracy
 from server.history.untrusted import count, mapping, number
 
 if TYPE_CHECKING:
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from server.history.history import History
 
 GROWING_S = 15.0  # a record that grew as lately belongs to a run that is going on
-HEADLINES = (
-    "personalised",
-    "personalised_without_teacher",
-    "federated_distilled",
-    "federated",
-    "pooled",
-    "local_only",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +30,7 @@ class RunSummary:
 
     Attributes:
         state: "running", "completed", "stopped", "failed" or "unreadable"; `problem` says why it cannot be read.
+        readable: its `run.json` can be read, or there is none and the record can.
         started_s: Unix; None if unknown. seconds: how long it ran; None if unknown.
         rounds_done: over all its federations, of `rounds_planned` (0 if unknown).
         rounds: how far each federation is, such as "4 of 4, two methods"; empty for a run without federations.
@@ -52,6 +46,7 @@ class RunSummary:
     folder: Path
     state: str
     problem: str = ""
+    readable: bool = True
     experiment: str = ""
     dataset: str = ""
     student: str = ""
@@ -80,9 +75,8 @@ def state_of(history: History) -> str:
         return "unreadable"
     if _is_locked(history.folder / ".lock"):
         return "running"
-    if history.result or (
-        parts and len(parts) == expected_parts(history) and all(p.completed for p in parts)
-    ):
+    bare = not history.facts.known  # federations that no experiment started end with their last line
+    if history.result or (bare and parts and all(part.completed for part in parts)):
         return "completed"
     if _grew_lately(history.folder / "rounds.jsonl"):
         return "running"
@@ -118,13 +112,14 @@ def summarise(glimpse: Glimpse, state: str, *, now_s: float) -> RunSummary:
     """One row, from the head and the tail of a record."""
     history, facts = glimpse.history, glimpse.history.facts
     done, planned = rounds_done(history)
-    accuracy = _accuracy(history)
+    accuracy = final_accuracy(history)
     headline = next(((row, accuracy[row]) for row in HEADLINES if row in accuracy), None)
     return RunSummary(
         name=facts.name,
         folder=history.folder,
         state=state,
         problem="; ".join(history.problems[:3]),
+        readable=state != "unreadable" and not facts.problem,
         experiment=facts.experiment,
         dataset=facts.dataset,
         student=facts.student or next((p.student for p in history.parts.values()), ""),
@@ -145,12 +140,6 @@ def summarise(glimpse: Glimpse, state: str, *, now_s: float) -> RunSummary:
         outcome=outcome(history, state, now_s=now_s),
         settings=facts.settings,
     )
-
-
-def _accuracy(history: History) -> dict[str, float]:
-    shares = mapping(history.result.get("accuracy"))
-    found = {row: number(shares.get(row), low=0, high=1) for row in METHODS}
-    return {row: share for row, share in found.items() if share is not None}
 
 
 def _worst(history: History, headline: tuple[str, float] | None) -> float | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from server.history.by_person import evaluated
-from server.history.methods import METHODS
+from server.history.methods import HEADLINES, METHODS, method_of
 from server.history.part import SPLITS, STUDENTS
 from server.history.untrusted import clean, mapping, number
 
@@ -73,11 +73,42 @@ def confusion(
 
 
 def final_people(history: History) -> list[PersonRow]:
-    """The tested people by subject: federations from the record, baselines from `result.json` once it is there."""
+    """The tested people, worst first by the row that stands for the run; who lacks it comes last, by name.
+
+    Federations are from the record; what is not in it, and what they are compared with, from the methods' results.
+    """
     people: dict[str, dict[tuple[str, str], float]] = {}
-    for subject, key, accuracy in (*_baselines(history), *_federations(history)):
+    for subject, key, accuracy in (*_of_tasks(history), *_baselines(history), *_federations(history)):
         people.setdefault(subject, {})[key] = accuracy
-    return [PersonRow(subject, people[subject]) for subject in sorted(people)]
+    rows = [PersonRow(subject, accuracy) for subject, accuracy in people.items()]
+    by = headline_of(rows)
+    return sorted(rows, key=lambda row: (row.accuracy.get(by, 2.0) if by else 2.0, row.subject))
+
+
+def headline_of(people: Sequence[PersonRow]) -> tuple[str, str] | None:
+    """The (method, student) that stands for the run: the first of `HEADLINES` that anybody was tested with."""
+    found = {key for person in people for key in person.accuracy}
+    keys = ((METHODS[row].federation, METHODS[row].student) for row in HEADLINES)
+    return next((key for key in keys if key in found), None)
+
+
+def final_accuracy(history: History) -> dict[str, float]:
+    """Mean accuracy of the tested people by row of `methods.METHODS`: as the result says, else of `final_people`."""
+    said = mapping(history.result.get("accuracy"))
+    shares = {row: number(said.get(row), low=0, high=1) for row in METHODS}
+    if not said:
+        shares = dict(_means(final_people(history)))
+    return {row: share for row in METHODS if (share := shares.get(row)) is not None}
+
+
+def _means(people: Sequence[PersonRow]) -> Iterator[tuple[str, float]]:
+    found: dict[tuple[str, str], list[float]] = {}
+    for person in people:
+        for key, accuracy in person.accuracy.items():
+            found.setdefault(key, []).append(accuracy)
+    for key, values in found.items():
+        if method := method_of(*key):
+            yield method.row, sum(values) / len(values)
 
 
 def teacher_gain(history: History, *, student: str = "shared") -> TeacherGain | None:
@@ -125,6 +156,20 @@ def _baselines(history: History) -> Iterator[tuple[str, tuple[str, str], float]]
             accuracy = number(mapping(rows).get(row), low=0, high=1)
             if accuracy is not None:
                 yield clean(subject), (method.federation, method.student), accuracy
+
+
+def _of_tasks(history: History) -> Iterator[tuple[str, tuple[str, str], float]]:
+    """The results of methods before the run has ended, averaged over the seeds and folds that are done."""
+    found: dict[tuple[str, tuple[str, str]], list[float]] = {}
+    for name, result in history.tasks.contents():
+        for student, key in (("shared", "accuracy"), ("personalised", "personalised")):
+            method = method_of(name, student) or (method_of(name, "") if student == "shared" else None)
+            for subject, value in list(mapping(result.get(key)).items())[: MAX_PEOPLE if method else 0]:
+                accuracy = number(value, low=0, high=1)
+                if method and accuracy is not None:
+                    place = clean(subject), (method.federation, method.student)
+                    found.setdefault(place, []).append(accuracy)
+    return ((subject, key, sum(v) / len(v)) for (subject, key), v in found.items())
 
 
 def _gestures(parts: Sequence[Part], size: int) -> tuple[str, ...]:

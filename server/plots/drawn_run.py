@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from protocols.errors import DataError
 from server.history.figures import accuracy_curves, arrival_curves, final_people
 from server.history.history import History
-from server.history.methods import METHODS, UNLABELLED_LDA, method_of
+from server.history.methods import HEADLINES, METHODS, UNLABELLED_LDA, method_of
 from server.plots.style import shown
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from server.history.figures import Accuracy
     from server.history.methods import Method
 
-# Which row stands for a run: the one that a person would be given.
-HEADLINES = ("personalised", "personalised_without_teacher", "federated_distilled", "federated")
 VALIDATION, ARRIVAL = "validation", "arrival"  # whose accuracy there is to follow by round
 
 
@@ -87,6 +85,5 @@ class DrawnRun:
 
 
 def headline(finals: dict[Method, dict[str, float]]) -> Method:
-    """The method that stands for the run: the most personal federated one, else the last of the table."""
-    found = (METHODS[row] for row in HEADLINES if METHODS[row] in finals)
-    return next(found, list(finals)[-1])
+    """The method that stands for the run."""
+    return next(method for row in HEADLINES for method in finals if method.row == row)

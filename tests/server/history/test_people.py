@@ -140,9 +140,11 @@ def test_no_confusion_where_nobody_was_evaluated(tmp_path):
 def test_final_people_have_federations_and_baselines(tmp_path):
     history = read(healthy(tmp_path / "run", rounds=3, validation=0))
     people = final_people(history)
-    assert [p.subject for p in people] == ["tested000", "tested001", "tested002", "tested003"]
+    assert [p.subject for p in people] == ["tested003", "tested002", "tested001", "tested000"]
+    own = [p.accuracy["federated_distilled", "personalised"] for p in people]
+    assert own == sorted(own)  # worst first
     assert people[0].accuracy["lda", ""] == 0.8
-    expected = history.result["per_subject"]["tested000"]
+    expected = history.result["per_subject"]["tested003"]
     assert people[0].accuracy["federated", "shared"] == expected["federated"]
     assert people[0].accuracy["federated_distilled", "personalised"] == expected["personalised"]
 

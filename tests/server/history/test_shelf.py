@@ -59,10 +59,36 @@ def test_a_record_that_grew_lately_is_running_without_a_lock(shelf):
     assert rows(shelf)["run"].state == "stopped"
 
 
-def test_a_run_whose_federations_are_all_complete_is_completed_without_a_result(shelf):
+def test_a_run_whose_federations_are_all_complete_is_not_completed_without_a_result(shelf):
     folder = healthy(shelf.folder / "run", rounds=2)
     (folder / "result.json").unlink()
+    assert rows(shelf)["run"].state == "running"  # it grew lately: what it is compared with may be going on
+    age(folder)
+    row = rows(shelf)["run"]
+    assert (row.state, row.rounds) == ("stopped", "2 of 2, two methods")
+    (folder / "run.json").unlink()
     assert rows(shelf)["run"].state == "completed"
+
+
+def test_a_run_that_can_be_read_is_looked_at_first(shelf):
+    healthy(shelf.folder / "old", rounds=1, started_s=1000)
+    newest = healthy(shelf.folder / "newest", rounds=1, started_s=3000)
+    (newest / "run.json").write_text("{")
+    row = rows(shelf)["newest"]
+    assert (row.readable, row.problem) == (False, "run.json is not readable: it is no JSON")
+    assert row.outcome.endswith(row.problem)
+    assert shelf.latest() == "old"
+
+
+def test_how_far_each_federation_is_in_words(shelf):
+    run = begun(shelf.folder / "run", rounds=4)
+    assert rows(shelf)["run"].rounds == "0 of 4, two methods"
+    run.start(run.parts[0])
+    run.round(run.parts[0], 1)
+    run.close()
+    row = rows(shelf)["run"]
+    assert row.rounds == "1 of 4 without teacher, 0 of 4 with teacher"
+    assert row.rounds_by_method == {"federated": (1, 4), "federated_distilled": (0, 4)}
 
 
 def test_a_row_says_what_was_run_and_what_came_of_it(shelf):
