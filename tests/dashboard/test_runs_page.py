@@ -118,7 +118,8 @@ def test_a_running_row_changes_in_place_and_only_it_is_sent(open_runs, folder):
     session.on("Network.webSocketFrameReceived", lambda e: frames.append(e["response"]["payloadData"]))
     append_round(folder / "growing", 2)
     page.wait_for_function(
-        "[...document.querySelectorAll('tbody tr')].some(r => r.innerText.includes('2 of 20'))",
+        "[...document.querySelectorAll('tbody tr')]"
+        ".some(r => ['growing', '2 of 20'].every(words => r.innerText.includes(words)))",
         timeout=20_000,
     )
     assert heading.get_attribute("aria-sort") == "ascending"
@@ -152,7 +153,7 @@ def test_two_runs_that_are_picked_can_be_compared(open_runs):
 def test_a_column_can_be_hidden_and_stays_so(open_runs):
     page = open_runs()
     page.get_by_role("button", name="Columns").click()
-    page.get_by_role("checkbox", name="Student").click()
+    page.get_by_role("checkbox", name="Student", exact=True).click()
     page.get_by_role("columnheader", name="Student").wait_for(state="detached")
     page.reload()
     page.wait_for_selector("tbody .runs-link")

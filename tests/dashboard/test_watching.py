@@ -119,6 +119,20 @@ def test_at_a_terminal_the_page_stays_until_ctrl_c(tmp_path):
     assert not answers(f"{found}/runs")
 
 
+def test_without_a_terminal_the_page_ends_and_the_way_back_is_said(tmp_path):
+    folder = tmp_path / "my runs"
+    done = subprocess.run(
+        [sys.executable, "-c", STAYING, str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert f"see it again with: myofed watch --run-dir '{folder}'" in done.stderr
+    assert done.stdout == "went on\n"
+
+
 def seen(screen, words):
     """What a terminal showed until these words came."""
     shown = b""
