@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from server.history.figures import EndRow
 
 HEADINGS = ("Method", "Mean ± sd", "Worst 10 %", "Worst person", "MB up", "MB down", "CPU s")
+WORST_TENTH = HEADINGS.index("Worst 10 %")
 WORDS = (
     f"{PACK_WORDS} Personalised: the federation's student, fitted to each person. Pooled: one student for everybody's "
     "data in one place."
@@ -59,10 +60,17 @@ def end_words(rows: Sequence[EndRow], people: int) -> str:
 
 
 def end_cells(rows: Sequence[EndRow], people: int) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows in words; the worst tenth of fewer than ten people is the worst person, said once."""
-    left_out = 2 if people < FEW else None
-    cells = [[cell for i, cell in enumerate(_cells(row)) if i != left_out] for row in rows]
-    return [heading for i, heading in enumerate(HEADINGS) if i != left_out], cells
+    """Headings and rows in words, without columns that say nothing.
+
+    The worst tenth of fewer than ten people is the worst person, said once.
+    """
+    cells = [_cells(row) for row in rows]
+    told = [
+        i
+        for i in range(len(HEADINGS))
+        if any(row[i] for row in cells) and (i != WORST_TENTH or people >= FEW)
+    ]
+    return [HEADINGS[i] for i in told], [[row[i] for i in told] for row in cells]
 
 
 def _cells(row: EndRow) -> tuple[str, ...]:

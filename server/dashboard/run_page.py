@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 EVERY_S = 1.0
 FIRST_VIEW_S = 0.4  # a record that is read by then is in the page at once; a longer one comes later
 WAITING = {
-    "running": "The run has just begun. Its people and teachers are prepared first; the curves appear here by "
-    "themselves with the first round.",
+    "running": "People and teachers are prepared first; the curves appear here by themselves with the first round.",
     "unreadable": "Nothing of this run can be read; above is why. Its files are below.",
 }
 WAITING_ELSE = "It ended before the first round of a federation. Its settings and files are below."
@@ -147,11 +146,12 @@ class WaitingCard:
     def __init__(self) -> None:
         with ui.element("section").classes("card empty") as self.card:
             ui.icon("hourglass_empty")
-            self.title = ui.label("No federation on record yet").classes("page-title")
+            self.title = ui.label().classes("page-title")
             self.sentence = ui.label()
         self.card.visible = False
 
     def say(self, state: str) -> None:
         """Show what this state means; empty once there is a federation."""
         self.card.visible = bool(state)
+        self.title.text = "Getting ready" if state == "running" else "No federation on record"
         self.sentence.text = WAITING.get(state, WAITING_ELSE)

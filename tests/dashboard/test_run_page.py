@@ -140,7 +140,7 @@ def test_where_nobody_validates_the_curve_is_called_what_it_is(look):
         ("killed", "stopped", "stopped"),
         ("corrupt", "stopped", "rounds.jsonl, line"),
         ("unreadable", "unreadable", "run.json"),
-        ("begun", "", "No federation on record yet"),
+        ("begun", "", "Getting ready|No federation on record"),
         ("alone", "completed", "completed"),
     ],
 )

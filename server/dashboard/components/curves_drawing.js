@@ -81,7 +81,7 @@ export const drawing = {
       type: "bar",
       stack: "whole",
       silent: true,
-      barCategoryGap: "20%",
+      barCategoryGap: this.lastRound() > 60 ? "0%" : "20%", // gaps of less than a pixel would make a pattern
       barMaxWidth: 48,
       color: this.ink(line, index),
       data: this.hidden.has(line.name) ? [] : pairs(line, this.scale()),
