@@ -111,8 +111,7 @@ def run_row(run: RunSummary) -> dict[str, Any]:
     Returns:
         name; link (its page); values by column, to sort and filter by, None where missing; texts by column, where
         they differ from the value; `row`, whose accuracy it is; `methods`, each by itself, to pick by; `parts`, what
-        more there is to say of the rounds where there are several federations; `damaged`, what cannot be read;
-        `reason`, as much of this as the outcome does not say.
+        more there is to say of the rounds where there are several federations; `damaged`, what cannot be read.
     """
     headline, accuracy = run.headline or ("", None)
     methods = [clean(ARMS.get(method, title(method))) for method in run.methods]
@@ -132,7 +131,7 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "up": number(run.bytes_up) if known else None,
         "down": number(run.bytes_down) if known else None,
         "seconds": _steady(number(run.seconds), run.state),
-        "outcome": run.outcome or run.problem,
+        "outcome": _outcome(run) or run.problem,
         **{f"accuracy_{row}": number(run.accuracy.get(row)) for row in METHODS},
     }
     values = {key: clean(value) if isinstance(value, str) else value for key, value in values.items()}
@@ -143,7 +142,6 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "methods": methods,
         "parts": clean(run.rounds).partition(", ")[2],
         "damaged": clean(run.problem, limit=400) if known else "",
-        "reason": clean(untold(run), limit=400) if known else "",
         "values": {key: None if value == "" else value for key, value in values.items()},
         "texts": _texts(run, values),
     }
@@ -159,6 +157,14 @@ def _texts(run: RunSummary, values: dict[str, Any]) -> dict[str, str]:
         "seconds": duration(values["seconds"]),
     }
     return {key: text for key, text in texts.items() if text is not None}
+
+
+def _outcome(run: RunSummary) -> str:
+    """Without what of the record cannot be read, which has a line of its own."""
+    said = run.outcome
+    for problem in run.problem.split("; ") if run.state != "unreadable" and run.problem else ():
+        said = said.removesuffix(f", {problem}")
+    return said
 
 
 def untold(run: RunSummary) -> str:

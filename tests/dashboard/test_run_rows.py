@@ -87,7 +87,9 @@ def test_every_text_of_a_row_can_be_sent():
 
 
 def test_a_run_of_which_something_cannot_be_read_is_marked_and_says_what():
-    row = run_row(replace(RUN, state="stopped", problem="run.json is not readable"))
+    problem = "run.json is not readable"
+    row = run_row(replace(RUN, state="stopped", problem=problem, outcome=f"stopped, {problem}"))
+    assert row["values"]["outcome"] == "stopped"  # the reason has a line of its own
     assert (row["values"]["state"], row["damaged"]) == ("stopped", "run.json is not readable")
     assert run_row(BROKEN)["damaged"] == ""  # its state says so
 

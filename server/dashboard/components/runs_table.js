@@ -115,9 +115,9 @@ export default {
               <div class="runs-note">{{ scope.row.row }}</div></template>
             <template v-else-if="scope.col.name === 'rounds'">
               <div>{{ text(scope.row, "rounds") }}</div><div class="runs-note">{{ scope.row.parts }}</div></template>
-            <template v-else-if="scope.col.name === 'outcome' && scope.row.reason">
+            <template v-else-if="scope.col.name === 'outcome' && scope.row.damaged">
               <div class="runs-clamp runs-clamp-short" :title="scope.row.values.outcome"><bdi>{{ scope.row.values.outcome }}</bdi></div>
-              <div class="runs-note runs-clamp runs-clamp-short" :title="scope.row.reason"><bdi>{{ scope.row.reason }}</bdi></div></template>
+              <div class="runs-note runs-clamp runs-clamp-short" :title="scope.row.damaged"><bdi>{{ scope.row.damaged }}</bdi></div></template>
             <div v-else class="runs-clamp" :title="tooLong(text(scope.row, scope.col.name))">
               <bdi>{{ text(scope.row, scope.col.name) }}</bdi></div>
           </q-td>
@@ -140,7 +140,7 @@ export default {
                 worst 10 % of people {{ text(scope.row, "worst") }}</template></span>
             </div>
             <div><bdi>{{ scope.row.values.outcome }}</bdi></div>
-            <div v-if="scope.row.reason" class="runs-note"><bdi>{{ scope.row.reason }}</bdi></div>
+            <div v-if="scope.row.damaged" class="runs-note"><bdi>{{ scope.row.damaged }}</bdi></div>
             <div class="runs-note"><bdi>{{ facts(scope.row) }}</bdi></div>
           </div>
         </template>
