@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from server.history.figures import final_people
 from server.plots.drawn_run import headline
 from server.plots.style import FAINT, GREY, new_figure, percent_axis, shown
 
@@ -29,7 +30,7 @@ def people_picture(run: DrawnRun) -> Figure:
     finals = run.finals()
     by = headline(finals)
     everybody = {subject for people in finals.values() for subject in people}
-    order = sorted(everybody, key=lambda s: (finals[by].get(s, 2.0), s))  # those whom it lacks come last
+    order = [person.subject for person in final_people(run.history) if person.subject in everybody]
     height = min(MAX_HEIGHT, ROW * len(order) + 0.4)
     figure = new_figure(
         height + 0.45, f"{run.name}: accuracy of every tested person", f"worst first, by {by.title}"
