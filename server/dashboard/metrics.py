@@ -5,9 +5,9 @@ What the latest runs and the boards say at the moment of the scrape; nothing is 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
-import threading
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request  # noqa: TC002  (FastAPI reads the annotation)
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -38,10 +37,15 @@ if TYPE_CHECKING:
 
 NEWEST = 20  # runs that are shown, and all that are running
 NEW_WORK_S = 3.0  # reading long records anew stops after this; the rest comes with the next scrape
+ANSWER_S = 5.0  # a scrape is answered after this with what was known before; Prometheus gives up after 10 s
 MAX_LABEL = 80  # characters
 
 # Name: (help, labels).
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "myofed_scrape_complete": (
+        "1 if all runs were read in time, else 0: their figures are an earlier scrape's, or missing.",
+        (),
+    ),
     "myofed_run_running": ("1 while the run goes on, else 0.", ("run",)),
     "myofed_rounds": ("Rounds that are over, of all seeds and folds.", ("run", "method")),
     "myofed_rounds_planned": ("Rounds that there are to be, of all seeds and folds.", ("run", "method")),
@@ -77,20 +81,36 @@ class Scraper:
     Attributes:
         _finished: of runs that do not change any more, with the summary that they belong to.
         _followed: records that still grow, so that a scrape reads what is new only.
+        _reading: one for all who scrape; it goes on in its thread where it takes longer than an answer may.
+        _latest: what the last one found, and whether that was all.
     """
 
     site: Site
     _finished: dict[str, tuple[RunSummary, Samples]] = field(default_factory=dict)
     _followed: dict[str, History] = field(default_factory=dict)
-    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _reading: asyncio.Task[tuple[Samples, bool]] | None = None
+    _is_all: bool = True
+    _latest: tuple[Samples, bool] = field(default_factory=lambda: ({}, False))
 
-    def text(self, boards: Sequence[BoardStatus]) -> bytes:
-        """All gauges in Prometheus' text format."""
-        with self._turn:
-            samples = merged([*self._runs(), board_samples(boards)])
+    async def text(self, boards: Sequence[BoardStatus]) -> bytes:
+        """All gauges in Prometheus' text format, within about `ANSWER_S`."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(asyncio.to_thread(self._read))
+        reading = self._reading
+        await asyncio.wait({reading}, timeout=ANSWER_S)
+        if reading.done():
+            self._latest = reading.result()
+        runs, is_all = self._latest
+        complete: Samples = {"myofed_scrape_complete": {(): float(reading.done() and is_all)}}
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Families(samples))
+        registry.register(_Families(merged([complete, runs, board_samples(boards)])))
         return generate_latest(registry)
+
+    def _read(self) -> tuple[Samples, bool]:
+        """The samples of the runs, and whether there was time for all."""
+        self._is_all = True
+        samples = merged(self._runs())
+        return samples, self._is_all
 
     def _runs(self) -> Iterable[Samples]:
         summaries = self.site.shelf.summaries()
@@ -107,23 +127,28 @@ class Scraper:
         kept = self._finished.get(summary.name)
         if kept is not None and kept[0] == summary:
             return kept[1]
-        if summary.state == "unreadable" or (
-            summary.name not in self._followed and time.monotonic() > deadline_s
-        ):
+        if summary.state == "unreadable":
             return {}
-        history = self._history(summary)
-        while history.follow():
-            pass
+        is_new = summary.name not in self._followed
+        if (is_new and time.monotonic() > deadline_s) or not self._read_on(summary, deadline_s):
+            self._is_all = False
+            return {}  # half a record says what was; the next scrape reads on
+        history = self._followed[summary.name]
         samples = merged(method_samples(summary.name, m, history.of(m)) for m in history.methods())
         if summary.state != "running":
             self._finished[summary.name] = (summary, samples)
             self._followed.pop(summary.name, None)
         return samples
 
-    def _history(self, summary: RunSummary) -> History:
+    def _read_on(self, summary: RunSummary, deadline_s: float) -> bool:
+        """Whether a record could be read to its end in time."""
         from server.history.history import History
 
-        return self._followed.setdefault(summary.name, History(summary.folder))
+        history = self._followed.setdefault(summary.name, History(summary.folder))
+        while history.follow():
+            if time.monotonic() > deadline_s:
+                return False
+        return True
 
 
 class _Families(Collector):
@@ -235,12 +260,12 @@ def add_metrics(app: FastAPI, site: Site, door: Door | None) -> None:
         if door is not None and (refusal := await refused(request, door)) is not None:
             return refusal
         boards = () if site.boards is None else site.boards.statuses()
-        return Response(await run_in_threadpool(scraper.text, boards), media_type=CONTENT_TYPE_LATEST)
+        return Response(await scraper.text(boards), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/healthz")
-    def healthz() -> Response:
+    async def healthz() -> Response:  # asks no disk, and no thread that others may keep
         return JSONResponse(
-            {"status": "ok", "version": own_version(), "runs": len(site.shelf.summaries())},
+            {"status": "ok", "version": own_version()},
             headers={"Cache-Control": "no-store"},
         )
 
