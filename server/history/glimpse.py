@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from server.history.history import History
 from server.history.small_file import parse, read_regular, reason, stamp
-from server.history.untrusted import mapping, number
+from server.history.untrusted import count, mapping, number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,13 +66,15 @@ def stamps(folder: Path) -> tuple[tuple[int, ...], ...]:
 
 def _latest(lines: list[bytes], end: bytes) -> set[bytes]:
     """The latest round of each part that has ended, as its lines write it."""
-    found: dict[object, bytes] = {}
+    found: dict[str, bytes] = {}
     for line in lines:
         if line.startswith(end):
-            with suppress(ValueError, TypeError):  # what is odd about a line is said once it is taken
+            with suppress(ValueError):  # what is odd about a line is said once it is taken
                 facts = mapping(parse(line))
-                found[facts.get("part")] = b'"round": %d,' % facts["round"] if "round" in facts else b""
-    return set(found.values()) - {b""}
+                part, server_round = facts.get("part", ""), count(facts.get("round"))
+                if type(part) is str and server_round is not None:
+                    found[part] = b'"round": %d,' % server_round
+    return set(found.values())
 
 
 def _time_of(line: bytes) -> float | None:

@@ -80,6 +80,19 @@ def test_a_run_that_can_be_read_is_looked_at_first(shelf):
     assert shelf.latest() == "old"
 
 
+@pytest.mark.parametrize(
+    "odd", [b"1e400", b"-1e400", b'"12"', b"[1]", b"null", b"true", b"NaN", b"-3", b"1.5"]
+)
+def test_a_round_that_is_no_number_hides_nothing(shelf, odd):
+    folder = healthy(shelf.folder / "run", rounds=2)
+    with (folder / "rounds.jsonl").open("ab") as file:
+        for event in (b"round", b"evaluated"):
+            file.write(b'{"event": "%s", "part": "seed0/fold0/federated", "round": %s}\n' % (event, odd))
+            file.write(b'{"event": "%s", "part": %s, "round": 2}\n' % (event, odd))
+    row = rows(shelf)["run"]
+    assert (row.state, row.rounds_done >= 4, row.headline[0]) == ("completed", True, "personalised")
+
+
 def test_how_far_each_federation_is_in_words(shelf):
     run = begun(shelf.folder / "run", rounds=4)
     assert rows(shelf)["run"].rounds == "0 of 4, two methods"
