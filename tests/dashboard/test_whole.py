@@ -9,7 +9,7 @@ from tiny import MYOFED, write_tiny
 
 from simulations.synthetic import write_dataset
 
-ROUNDS = 30  # enough to be killed in the middle
+ROUNDS = 20  # enough to be killed in the middle
 SLOW_MS = 60_000  # what a loaded machine may take
 LATEST_ROUND = r"""([least, selector, attribute]) => {
     const element = document.querySelector(selector)
@@ -55,8 +55,7 @@ def test_a_federation_is_seen_to_run_to_be_killed_and_to_go_on(tmp_path, experim
             page.wait_for_url("**/run/*", timeout=SLOW_MS)
             page.evaluate("window.neverReloaded = true")
             wait_for_round(page, 3)
-            wait_for_round(page, 8)
-            screenshot(page, "federation-running")
+            wait_for_round(page, 6)
         finally:
             run.send_signal(signal.SIGKILL)
             run.wait()
