@@ -161,7 +161,7 @@ def bound(family: socket.AddressFamily, place: tuple[str, int]) -> socket.socket
         ConfigError: another program listens there, or we may not.
     """
     try:
-        return socket.create_server(place, family=family, backlog=BACKLOG)
+        listener = socket.create_server(place, family=family, backlog=BACKLOG)
     except OSError as error:
         host, port = place
         if error.errno == errno.EADDRINUSE:
@@ -171,6 +171,9 @@ def bound(family: socket.AddressFamily, place: tuple[str, int]) -> socket.socket
         else:
             advice = f"cannot be listened at ({error.strerror}); choose another port above 1023"
         raise ConfigError(f"--port {port}: {host}:{port} {advice}") from None
+    # Of an answer's head and body, the second would wait 40 ms for the first; asyncio leaves this socket's kind alone.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def address(listener: socket.socket) -> str:
