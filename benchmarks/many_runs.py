@@ -156,6 +156,8 @@ def write_runs(folder: Path, size: Size) -> list[Path]:
             write_record(record, size, i, rounds=size.rounds, started_s=began_s)
         else:
             shutil.copyfile(same, record)
+        if not goes_on:
+            (run / "result.json").write_text(json.dumps({"seconds": ROUND_S * size.rounds}))
     return runs
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from server.dashboard.run_view import ARMS
 from server.dashboard.state import run_path
 from server.history.methods import METHODS
+from server.history.rounds_csv import plain
 from server.history.untrusted import clean, number
 
 if TYPE_CHECKING:
@@ -245,13 +246,11 @@ def _utc(time_s: float | None) -> str | None:
 
 
 def _cell(value: object) -> object:
-    """A spreadsheet takes text that begins with one of these for a formula; a quote before it makes it text."""
+    """A number, or text that no spreadsheet computes."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     text = "" if value is None else printable(str(value))
-    return (
-        f"'{text}" if isinstance(value, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-    )
+    return plain(text) if isinstance(value, str) else text
 
 
 def columns_for_browser() -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from server.history.intake import take
 from server.history.ledger import Room
 from server.history.line_reader import MAX_LINE_BYTES, LineReader
 from server.history.part import Part
-from server.history.run_facts import facts_of
+from server.history.run_facts import facts_of, shown_name
 from server.history.small_file import SmallFile, parse
 from server.history.task_results import TaskResults
 from server.history.untrusted import clean, describe
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 METHODS = ("federated", "federated_distilled")
 MAX_PARTS = 1000
+MAX_METHODS = 16  # of a run; every chart has lines for each
 MAX_PROBLEMS = 20
 
 
@@ -43,6 +44,7 @@ class History:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.version, self.epoch = 0, 0
+        self._gone = ""
         self._lock = threading.Lock()
         self._run_file, self._result_file = SmallFile(folder / "run.json"), SmallFile(folder / "result.json")
         self.tasks = TaskResults(folder)
@@ -54,6 +56,7 @@ class History:
 
     def _start_over(self) -> None:
         self._parts: dict[str, Part] = {}
+        self._by_method: dict[str, tuple[Part, ...]] = {}
         self._room, self._reached = Room(), _Reached()
         self._problems: list[str] = []
         self._num_problems = 0
@@ -71,19 +74,19 @@ class History:
     @property
     def problems(self) -> tuple[str, ...]:
         """What could not be read, by name: at most 20, and how many more."""
-        files = self.facts.problem, self._result_file.problem, self._file_problem
+        files = self._gone, self.facts.problem, self._result_file.problem, self._file_problem
         found = [p for p in files if p] + list(self._problems)
         more = max(self._num_problems - len(self._problems), 0) + max(len(found) - MAX_PROBLEMS, 0)
         return (*found[:MAX_PROBLEMS], *((f"and {more:,} more",) if more else ()))
 
     def methods(self) -> tuple[str, ...]:
         """The federated methods that the record has so far, without teacher first."""
-        found = dict.fromkeys(part.method for part in self.parts.values())
+        found = tuple(self._by_method)
         return tuple(m for m in METHODS if m in found) + tuple(m for m in found if m not in METHODS)
 
     def of(self, method: str) -> tuple[Part, ...]:
         """All seeds and folds of a method."""
-        return tuple(part for part in self.parts.values() if part.method == method)
+        return self._by_method.get(method, ())
 
     def follow(self, max_bytes: int = 8 << 20) -> bool:
         """Take what is new, about this much at most; True while more waits."""
@@ -105,11 +108,13 @@ class History:
         self._file_problem = problem
 
     def _refresh(self) -> bool:
-        """Whether `run.json`, `result.json` or the result of a method were read anew."""
+        """Whether `run.json`, `result.json` or the result of a method were read anew, or the folder came or went."""
+        here = self.folder.is_dir()
+        before, self._gone = self._gone, "" if here else f"{shown_name(self.folder)} is not there any more"
         if changed := self._run_file.refresh():
             self.facts = facts_of(self.folder, self._run_file.content, self._run_file.problem)
         changed |= self._result_file.refresh()
-        return self.tasks.refresh(self.facts, ended=bool(self.result)) or changed
+        return self.tasks.refresh(self.facts, ended=bool(self.result)) or changed or before != self._gone
 
     def _take_some(self, max_bytes: int) -> tuple[int, bool]:
         found = self._reader.read(min(max_bytes, MAX_LINE_BYTES))
@@ -137,7 +142,9 @@ class History:
             return
         part = self._part(facts)
         if part is None:
-            self._problem(number, f"more than {MAX_PARTS:,} parts: this line is not shown")
+            self._problem(
+                number, f"more than {MAX_PARTS:,} parts or {MAX_METHODS} methods: this line is not shown"
+            )
             return
         line, rewrites = FactsLine(facts), part.rewrites
         take(part, line)
@@ -151,8 +158,16 @@ class History:
         if part is None:
             name = clean(name) if type(name) is str else describe(name)
             part = self._parts.get(name)
-        if part is None and len(self._parts) < MAX_PARTS:
-            part = self._parts[name] = Part.named(name, self._room)
+        return self._new_part(name) if part is None else part
+
+    def _new_part(self, name: str) -> Part | None:
+        """None where no more fit."""
+        part = Part.named(name, self._room)
+        method = part.method
+        if len(self._parts) >= MAX_PARTS or len(self._by_method.keys() | {method}) > MAX_METHODS:
+            return None
+        self._parts[name] = part
+        self._by_method[method] = (*self._by_method.get(method, ()), part)
         return part
 
     def _problem(self, number: int, text: str) -> None:

@@ -46,7 +46,9 @@ COLUMNS = (
     "student_version",
     "fault",
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute, not show
+FORMULA = tuple(
+    "=+-@＝＋－＠"
+)  # what a spreadsheet would compute, not show, with or without blanks before it
 
 
 def rounds_csv(history: History) -> Iterator[str]:
@@ -86,4 +88,9 @@ def _cell(value: object) -> object:
     """No figure is empty; text is text, behind an apostrophe where it looks like a formula."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return plain(value) if isinstance(value, str) else value
+
+
+def plain(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: a quote before it makes it text."""
+    return f"'{text}" if text.lstrip().startswith(FORMULA) or text[:1].isspace() else text

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from server.history.summary import state_of, summarise
 from server.history.untrusted import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from server.history.summary import RunSummary
 
 MAX_RUNS = 5000
@@ -81,7 +84,10 @@ class Shelf:
                 ]
         except OSError:
             return {}
-        return {shown_name(folder): folder for folder in sorted(folders)[-MAX_RUNS:] if _is_run(folder)}
+        runs: dict[str, Path] = {}
+        for folder in (folder for folder in sorted(folders)[-MAX_RUNS:] if _is_run(folder)):
+            runs[_unlike(shown_name(folder), runs)] = folder
+        return runs
 
     def _summary(self, run: Path) -> RunSummary:
         glimpse = self._glimpses.get(run)
@@ -99,4 +105,22 @@ class Shelf:
 
 
 def _is_run(folder: Path) -> bool:
-    return any(stamp(folder / name) for name in ("run.json", "rounds.jsonl", "result.json"))
+    """Also a folder that may not be looked into: it is shown, with the reason."""
+    found = any(stamp(folder / name) for name in ("run.json", "rounds.jsonl", "result.json"))
+    return found or _is_closed(folder)
+
+
+def _is_closed(folder: Path) -> bool:
+    try:
+        os.lstat(folder / "run.json")
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _unlike(name: str, others: Container[str]) -> str:
+    """The name, numbered where two folders would be shown alike."""
+    numbered = (f"{name} ({i})" for i in count(2))
+    return next(each for each in chain([name], numbered) if each not in others)

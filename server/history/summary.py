@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from server.history.glimpse import Glimpse
     from server.history.history import History
 
+MAX_SECONDS = 1e9  # thirty years
 GROWING_S = 15.0  # a record that grew as lately belongs to a run that is going on
 
 
@@ -71,7 +72,7 @@ class RunSummary:
 def state_of(history: History) -> str:
     """Whether a run is running, has completed, stopped, failed, or cannot be read."""
     parts = tuple(history.parts.values())
-    if not parts and history.problems:
+    if not history.folder.is_dir() or (not parts and history.problems):
         return "unreadable"
     if _is_locked(history.folder / ".lock"):
         return "running"
@@ -149,7 +150,7 @@ def _worst(history: History, headline: tuple[str, float] | None) -> float | None
 
 def _seconds(glimpse: Glimpse, state: str, now_s: float) -> float | None:
     """As the result says; else from the start to the latest line, or until now."""
-    said = number(glimpse.history.result.get("seconds"), low=0)
+    said = number(glimpse.history.result.get("seconds"), low=0, high=MAX_SECONDS)
     if said is not None and state == "completed":
         return said
     started_s = glimpse.history.facts.started_s or glimpse.first_s

@@ -37,7 +37,7 @@ def accuracy_picture(run: DrawnRun) -> Figure:
     kind = run.kind()
     curves = run.curves(kind)
     if not curves:
-        raise NothingToDraw("no round has an accuracy yet")
+        raise NothingToDraw("no round of a known method has an accuracy yet")
     columns = min(2, len(curves))
     rows = math.ceil(len(curves) / columns)
     figure = new_figure(2.6 + 1.8 * rows, f"{run.name}: accuracy by round", EXPLAINED[kind])

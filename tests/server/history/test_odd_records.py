@@ -118,10 +118,18 @@ def test_a_record_of_ever_new_people_is_bounded(tmp_path):
 
 
 def test_a_record_of_ever_new_parts_is_bounded(tmp_path):
-    folder = record(tmp_path / "run", *({"event": "start", "part": f"p{i}"} for i in range(1200)))
+    folder = record(tmp_path / "run", *({"event": "start", "part": f"seed{i}/fold0/m"} for i in range(1200)))
     history = read(folder)
     assert len(history.parts) == 1000
     assert "more than 1,000 parts" in history.problems[0]
+
+
+def test_a_record_of_ever_new_methods_is_bounded(tmp_path):
+    """Every chart has lines for every method: a stranger's record cannot ask for thousands."""
+    folder = record(tmp_path / "run", *({"event": "start", "part": f"seed0/fold0/m{i}"} for i in range(1200)))
+    history = read(folder)
+    assert len(history.methods()) == len(history.parts) == 16
+    assert "16 methods" in history.problems[0]
 
 
 json_values = st.recursive(

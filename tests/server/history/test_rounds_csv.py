@@ -6,7 +6,7 @@ from run_folders import NAMES, healthy, hostile
 from run_writer import Writer
 
 from server.history.history import History
-from server.history.rounds_csv import rounds_csv
+from server.history.rounds_csv import plain, rounds_csv
 
 
 def table(folder):
@@ -59,3 +59,9 @@ def test_hostile_text_stays_in_its_cell(tmp_path):
     assert {len(row) for row in rows} == {len(rows[0])}
     assert None not in rows[0]
     assert NAMES[0] in {row["fault"] for row in rows}
+
+
+def test_no_text_is_a_formula_of_any_spreadsheet():
+    for text in ("=1+1", " =1", "\n=1", "＝1+1", "＋1", "－1", "＠SUM", "\tx", "-1"):
+        assert plain(text) == f"'{text}"
+    assert plain("accuracy = 1") == "accuracy = 1"

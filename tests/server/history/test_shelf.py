@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ from run_folders import Running, age, begun, corrupt, healthy, hostile, killed, 
 
 from protocols.errors import DataError
 from server.history import glimpse
+from server.history.outcome import outcome
 from server.history.shelf import Shelf
+from server.history.summary import state_of
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -237,3 +242,43 @@ def test_a_rows_accuracy_is_of_the_methods_that_are_known(shelf):
     (folder / "result.json").write_text(json.dumps({"accuracy": odd, "seconds": -1, "bytes_up": "many"}))
     row = rows(shelf)["run"]
     assert (row.accuracy, row.headline, row.worst) == ({"federated": 0.5}, ("federated", 0.5), None)
+
+
+def test_a_run_that_goes_while_somebody_looks_is_said_to_be_gone_until_it_is_back(shelf):
+    healthy(shelf.folder / "run")
+    history = shelf.history("run")
+    history.follow()
+    (shelf.folder / "run").rename(shelf.folder / ".away")
+    history.follow()
+    assert state_of(history) == "unreadable"
+    assert outcome(history, "unreadable", now_s=0.0) == "cannot be read: run is not there any more"
+    (shelf.folder / ".away").rename(shelf.folder / "run")
+    history.follow()
+    assert state_of(history) == "completed"
+
+
+def test_two_folders_that_look_alike_are_two_runs(shelf):
+    for name in ("ctrl\x01a", "ctrl\x02a"):
+        healthy(shelf.folder / name)
+    names = [row.name for row in shelf.summaries()]
+    assert len(shelf._runs()) == 2
+    assert {shelf.history(name).folder.name for name in shelf._runs()} == {"ctrl\x01a", "ctrl\x02a"}
+    assert len(set(names)) == 2
+
+
+def test_a_folder_that_may_not_be_looked_into_is_shown_with_the_reason():
+    root, folder = os.geteuid() == 0, Path(tempfile.mkdtemp())
+    folder.chmod(0o755)  # the folders of pytest are for root alone
+    try:
+        healthy(folder / "closed")
+        (folder / "closed").chmod(0)
+        if root:
+            os.seteuid(NOBODY)  # whom permissions hold for
+        (row,) = Shelf(folder).summaries()
+    finally:
+        if root:
+            os.seteuid(0)
+        (folder / "closed").chmod(0o700)
+        shutil.rmtree(folder)
+    assert row.state == "unreadable"
+    assert "Permission denied" in row.outcome
