@@ -40,7 +40,13 @@ def test_gestures_go_from_gain_to_harm_and_what_was_never_shown_is_left_out():
 
 
 def test_no_difference_has_no_sign():
-    assert [points(d) for d in (0.0, -0.0001, 0.0004, -0.0006, 0.051)] == ["0.0", "0.0", "0.0", "-0.1", "+5.1"]
+    assert [points(d) for d in (0.0, -0.0001, 0.0004, -0.0006, 0.051)] == [
+        "0.0",
+        "0.0",
+        "0.0",
+        "-0.1",
+        "+5.1",
+    ]
 
 
 def test_a_missing_arm_is_named_with_the_command_that_runs_it():
