@@ -115,8 +115,10 @@ def test_the_scope_moves_and_says_what_is_recognised(page):
 
 NOTE_VERDICTS = """() => {
     window.verdicts = new Set()
-    const note = () => document.querySelectorAll(".scope-asked .chip").forEach((c) => window.verdicts.add(c.innerText.trim()))
-    new MutationObserver(note).observe(document.querySelector(".scope"), {subtree: true, childList: true, characterData: true})
+    const chips = () => document.querySelectorAll(".scope-asked .chip")
+    const note = () => chips().forEach((chip) => window.verdicts.add(chip.innerText.trim()))
+    const every = {subtree: true, childList: true, characterData: true}
+    new MutationObserver(note).observe(document.querySelector(".scope"), every)
 }"""
 
 
