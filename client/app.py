@@ -28,6 +28,8 @@ def introduce(message: Message, context: Context) -> Message:
     signal = SignalSpec.from_json(hello.signal)
     train = load_shard(node, signal).train
     num_examples = 0 if train is None else len(train.window_set(window_spec(signal)))
+    if hello.private or node.local_noise:
+        num_examples = min(1, num_examples)
     missing = () if hello.pack is None or train is None else offered(node, hello.pack, signal)
     introduction = Introduction(node.subject, node.roles, num_examples, missing)
     return Message(introduction.to_record(), reply_to=message)

@@ -44,6 +44,7 @@ class NodeSpec:
         labelled: whether the calibration's labels may be read.
         validation: this person's test recordings guide choices, and are never reported.
         trusted_key: public key (hexadecimal) whose knowledge packs are accepted; empty: none.
+        local_noise: the device trains only where it may add at least so much noise to its step, in clips.
     """
 
     subject: str
@@ -55,6 +56,7 @@ class NodeSpec:
     labelled: bool = True
     validation: bool = False
     trusted_key: str = ""
+    local_noise: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.labelled and self.train and self.calibration and self.train.overlaps(self.calibration):

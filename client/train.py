@@ -10,6 +10,7 @@ import numpy as np
 
 from client.node import NodeSpec, load_shard
 from client.packs import pack_store
+from client.privacy import asked_privacy, protect
 from distillation.distil import distil, predict
 from distillation.prepare import window_spec
 from distillation.scores import accuracy
@@ -31,7 +32,9 @@ def train_node(node: NodeSpec, task: Task) -> Update:
     Raises:
         DataError: the node has no recordings for training, or a pack that it lacks.
         DivergedError: training was not finite; nothing is sent.
+        ConfigError: the task offers less privacy than the device demands.
     """
+    privacy = asked_privacy(node, task)
     started = time.perf_counter()
     signal = SignalSpec.from_json(task.signal)
     own = load_shard(node, signal).train
@@ -49,7 +52,7 @@ def train_node(node: NodeSpec, task: Task) -> Update:
         rng=node_rng(node, task),
         pack=pack_store(node).open(task.pack) if task.pack else None,
     )
-    return Update(
+    update = Update(
         subject=node.subject,
         round=task.round,
         num_examples=len(windows),
@@ -62,6 +65,7 @@ def train_node(node: NodeSpec, task: Task) -> Update:
         },
         trained_on=task.pack,
     )
+    return protect(update, task, privacy, node)
 
 
 def student_of(task: Task, signal: SignalSpec) -> WindowModel:

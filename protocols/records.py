@@ -105,14 +105,16 @@ class Hello:
     Attributes:
         signal: the task's SignalSpec as JSON.
         pack: the signed manifest of the knowledge pack that the task offers, or None.
+        private: whether a node shall keep to itself how many windows it has.
     """
 
     signal: dict[str, Any]
     pack: SignedManifest | None = None
+    private: bool = False
 
     def to_record(self) -> RecordDict:
         """As a Flower message's content."""
-        content = RecordDict({"message": _pack("hello", {"signal": self.signal})})
+        content = RecordDict({"message": _pack("hello", {"signal": self.signal, "private": self.private})})
         if self.pack is not None:
             content["pack"] = manifest_to_record(self.pack)
         return content
@@ -124,7 +126,7 @@ class Hello:
         pack = None if offered is None else manifest_from_record(offered)
         facts = _unpack(content, "hello")
         with _reading("hello message"):
-            return cls(dict(facts["signal"]), pack)
+            return cls(dict(facts["signal"]), pack, private=facts.get("private", False) is True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Introduction:
     Attributes:
         subject: whose device it is; names the client in every record.
         roles: what it has recordings for: `train`, `validate`, `test`.
-        num_examples: labelled training windows.
+        num_examples: labelled training windows; 1 where the number is private.
         missing_shards: the pack's shards that it does not hold yet.
     """
 
@@ -174,6 +176,7 @@ class Task:
         settings: TrainSpec as JSON (train), or which split and how to personalise (evaluate).
         weights: the shared student.
         pack: SHA-256 of the pack's manifest, or empty: learn without a pack.
+        privacy: PrivacySpec as JSON (train); empty: none.
     """
 
     kind: str
@@ -184,10 +187,11 @@ class Task:
     settings: dict[str, Any]
     weights: Weights
     pack: str = ""
+    privacy: dict[str, Any] = field(default_factory=dict)
 
     def to_record(self) -> RecordDict:
         """As a Flower message's content."""
-        names = ("round", "seed", "student", "signal", "settings", "pack")
+        names = ("round", "seed", "student", "signal", "settings", "pack", "privacy")
         facts = {name: getattr(self, name) for name in names}
         return RecordDict({"message": _pack(self.kind, facts), "weights": weights_to_record(self.weights)})
 

@@ -18,8 +18,9 @@ from distillation.teach import new_model
 from protocols.errors import MessageError, VersionMismatch
 from protocols.fingerprint import weights_sha256
 from protocols.records import Evaluation, Task, Update, count_bytes, weights_from_record, weights_to_record
-from server.aggregation import check_update, weighted_mean
+from server.aggregation import check_update
 from server.cohort import match_replies
+from server.privacy import Privacy
 from server.reply_checks import (
     LEARNED,
     check_evaluation,
@@ -58,6 +59,7 @@ class FederatedDistillation(Strategy):
 
     def __init__(self, plan: Plan, members: list[Member], record: RunRecord, *, pack: str = "") -> None:
         self.plan, self.members, self.record, self.pack = plan, members, record, pack
+        self.privacy = Privacy(plan.rounds.privacy, record)
         self._asked: list[Message] = []
         self._shared: Weights = {}
         self._asked_pack = ""
@@ -77,6 +79,7 @@ class FederatedDistillation(Strategy):
         task = self._task("train", server_round, local.to_json(), pack=self._asked_pack)
         clients = self.sample(server_round)
         self.record.append("asked", round=server_round, clients=[member.subject for member in clients])
+        self.privacy.asked(member.subject for member in clients)
         return self._ask(clients, task, MessageType.TRAIN)
 
     def aggregate_train(
@@ -92,7 +95,8 @@ class FederatedDistillation(Strategy):
             return None, None
         means = ((name, _mean(updates, name)) for name in LEARNED)
         metrics = MetricRecord({name: mean for name, mean in means if mean is not None})
-        return weights_to_record(weighted_mean(updates)), metrics
+        mean = self.privacy.mean(updates, self._shared, num_asked=len(self._asked))
+        return weights_to_record(mean), metrics
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -175,6 +179,7 @@ class FederatedDistillation(Strategy):
             settings=settings,
             weights=self._shared,
             pack=pack,
+            privacy=self.plan.rounds.privacy.to_json(),
         )
 
     def _ask(self, members: list[Member], task: Task, message_type: str) -> list[Message]:
@@ -196,6 +201,7 @@ class FederatedDistillation(Strategy):
             check_update(update, self._shared, server_round=server_round, pack=self._asked_pack)
             check_sender(update.subject, member.subject)
             check_examples(update, member)
+            update = self.privacy.without_figures(update)
         except (MessageError, VersionMismatch) as error:
             self._lost(server_round, member, rejected=str(error))
             return None
