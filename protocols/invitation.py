@@ -36,9 +36,8 @@ MOST_BYTES = 65_536  # one that is made here has about 2,500
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")  # also a file's name: no dots, no slashes
 ADDRESS = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")  # host:port, IPv6 in brackets
 HEX_KEY = re.compile(r"[0-9a-f]{64}")
-CONTEXT = (
-    b"myofed invitation\n"  # a signature over the same bytes for another purpose never passes for this one
-)
+# A signature over the same bytes for another purpose never passes for one over an invitation.
+CONTEXT = b"myofed invitation\n"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
