@@ -28,6 +28,7 @@ from protocols.errors import (
     MessageError,
     VersionMismatch,
 )
+from server.serve.command import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(board_app, name="board")
+app.command()(serve)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")]
 DataDir = Annotated[
