@@ -224,7 +224,7 @@ def _signed_bytes(content: dict[str, Any]) -> bytes:
 def _certificate(pem: object) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(str(pem).encode())
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise DataError("invitation: the authority's certificate is no PEM certificate") from None
 
 

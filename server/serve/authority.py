@@ -99,7 +99,7 @@ def read_certificate(path: Path) -> x509.Certificate | None:
     """A PEM certificate, or None where there is none to be read."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, x509.InvalidVersion):
         return None
 
 

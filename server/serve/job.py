@@ -179,7 +179,6 @@ def _in_force(folder: ServerFolder) -> str:
     try:
         with open_control(folder) as control:
             follow(control, folder)
-    except LinkError as error:
-        log.info("%s", error)
+    except LinkError:  # it is not running, or on its way up
         return LATER
     return NOW

@@ -59,7 +59,8 @@ def run_to_end(deployment: Deployment, folder: Path) -> RunRecord:
                 f"run {folder.name}: {status}, {failures} times without a new round; {words}; all of it in "
                 f"{folder / 'serverapp.log'}"
             )
-        record.append("restart", reason=f"{status}: {words}" if words else status)
+        why = "the SuperLink ended" if disturbed else words  # then the ServerApp's last words say nothing
+        record.append("restart", reason=f"{status}: {why}" if why else status)
         log.warning("run %s: %s; it goes on behind its last checkpoint", folder.name, status)
         _pause(deployment, backoff_s(failures))
     return record

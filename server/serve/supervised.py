@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ class Supervised:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # a group of its own: Ctrl-C is for us, and its children end with it
         )
         self._started_s = time.monotonic()
         self._reader = threading.Thread(target=_keep_log, args=(self._process, self._log_file), daemon=True)
@@ -104,6 +106,7 @@ class Supervised:
         if now < self._due_s:
             return False
         self._due_s = 0.0
+        self._end_children()
         self.restarts += 1
         self.start()
         return True
@@ -123,8 +126,15 @@ class Supervised:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._end_children()
         if self._reader is not None:
-            self._reader.join(timeout=1.0)  # a grandchild may hold the pipe a little longer
+            self._reader.join(timeout=1.0)
+
+    def _end_children(self) -> None:
+        """What a killed process left behind would keep its port: nginx's workers do."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     @property
     def _exit_code(self) -> str:

@@ -31,6 +31,7 @@ from server.plan import RoundsSpec
 from server.serve.app_bundle import PYPROJECT
 from server.serve.control import open_control
 from server.serve.deployment import deployment
+from server.serve.fleet_proxy import passes
 from server.serve.invitations import clients, follow, invite, revoke
 from server.serve.job import init_server
 from server.serve.served_experiment import ServedExperiment, new_run
@@ -305,15 +306,27 @@ def test_only_one_server_uses_a_folder(folder, running):
         pass
 
 
+def tend_until_restarted(running, process):
+    restarts, deadline = process.restarts, time.monotonic() + WAIT_S
+    os.kill(process.pid, signal.SIGKILL)
+    while process.restarts == restarts:
+        assert time.monotonic() < deadline
+        running.tend()
+        time.sleep(0.1)
+
+
 def test_a_killed_superlink_comes_back_with_the_same_clients(folder, running, tmp_path):
     invited(folder, "stays", tmp_path)
     with open_control(folder) as control:
         before = control.nodes()
-    os.kill(running.superlink.pid, signal.SIGKILL)
-    restarts, deadline = running.superlink.restarts, time.monotonic() + WAIT_S
-    while running.superlink.restarts == restarts:
-        assert time.monotonic() < deadline
-        running.tend()
-        time.sleep(0.1)
+    tend_until_restarted(running, running.superlink)
     with open_control(folder) as control:
         assert control.nodes() == before
+
+
+def test_a_killed_proxy_comes_back_on_the_same_port(folder, running):
+    tend_until_restarted(running, running.proxy)
+    port = int(folder.address().rpartition(":")[2])
+    running.proxy.wait_until(lambda: passes(folder, "127.0.0.1", port))
+    assert knock(folder, "/v1/control/start-run") == 403
+    assert knock(folder, "/v1/fleet/pull-messages") == 401
