@@ -101,11 +101,13 @@ def private_mean(
         key: the noise's.
 
     Raises:
-        AggregationError: there is no update.
+        AggregationError: there is no update, or somebody would count twice.
     """
     ordered = sorted(updates, key=lambda update: update.subject)
     if not ordered:
         raise AggregationError("found no usable update, expected at least one")
+    if len({update.subject for update in ordered}) < len(ordered) or len(ordered) > num_asked:
+        raise AggregationError(f"found {len(ordered)} updates, expected one from each of {num_asked} people")
     total = np.zeros(sum(shared[name].size for name in learned(shared)))
     for update in ordered:
         total += clipped_step(update.weights, shared, spec.clip)

@@ -84,6 +84,13 @@ def test_no_answer_is_no_mean():
         private_mean([], SHARED, CENTRAL, num_asked=5, key=KEY)
 
 
+def test_nobody_counts_twice():
+    """Two steps of one person would be two clips, and epsilon counts on one."""
+    for updates in ([update("a", [1, 0, 0])] * 2, [update(name, [1, 0, 0]) for name in "abc"]):
+        with pytest.raises(AggregationError, match=r"found \d updates, expected one from each of 2 people"):
+            private_mean(updates, SHARED, CENTRAL, num_asked=2, key=KEY)
+
+
 def privately(folder, dataset, spec, *, key=KEY, **changes):
     """A whole federation whose server and devices have these keys."""
     folder.mkdir(parents=True, exist_ok=True)
