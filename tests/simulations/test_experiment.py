@@ -57,7 +57,12 @@ def test_the_text_that_the_others_break_is_right():
         ("test: {repetitions: [1]}", "test: 1", "recordings.test", ["found 1"]),
         ("rounds: 2", "rounds: 0", "federation.rounds", ["found 0", "1 or more"]),
         ("rounds: 2", "privacy: {kind: global}", "federation.privacy.kind", ["'global'", "local"]),
-        ("rounds: 2", "privacy: {kind: none, clip: 2.0}", "federation.privacy.kind", ["'none'", "central or local"]),
+        (
+            "rounds: 2",
+            "privacy: {kind: none, clip: 2.0}",
+            "federation.privacy.kind",
+            ["'none'", "central or local"],
+        ),
         ("rounds: 2", "privacy: {kind: local, clip: 0}", "federation.privacy.clip", ["found 0", "above 0"]),
         ("rounds: 2", "privacy: {kind: local, noise: 1}", "federation.privacy.noise", ["'noise_multiplier'"]),
         ("rounds: 2", "final_lr: 0", "federation.final_lr", ["found 0", "above 0"]),
