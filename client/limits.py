@@ -85,7 +85,7 @@ class ClientLimits(Settings):
         _finite(spec.to_json())
         _within("steps", spec.steps, self.steps)
         _within("learning_rate", spec.learning_rate, self.learning_rate)
-        for name in ("batch_size", "pack_batch_size"):
+        for name in ("batch_size", "pack_batch_size") if spec.soft_weight > 0 else ("batch_size",):
             windows = getattr(spec, name)
             _within(name, windows, self.batch_size)
             _within(f"{name} (MiB)", 4 * windows * signal.channels * signal.window / MIB, self.batch_mib)
