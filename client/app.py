@@ -8,6 +8,7 @@ from flwr.clientapp import ClientApp
 
 from client.answers import one_line_errors
 from client.evaluate import evaluate_node
+from client.join.journal import journalled
 from client.node import NodeSpec, load_shard
 from client.packs import offered, pack_store
 from client.train import train_node
@@ -18,7 +19,7 @@ from protocols.records import Hello, Introduction, Task
 
 torch.set_num_threads(1)  # one thread a process: two contended ones were 20 times slower
 
-app = ClientApp(mods=[one_line_errors])
+app = ClientApp(mods=[journalled, one_line_errors])
 
 
 @app.query()
@@ -34,7 +35,7 @@ def introduce(message: Message, context: Context) -> Message:
     if hello.private or node.local_noise:
         num_examples = min(1, num_examples)
     missing = () if hello.pack is None or train is None else offered(node, hello.pack, signal)
-    introduction = Introduction(node.subject, node.roles, num_examples, missing)
+    introduction = Introduction(node.known_as, node.roles, num_examples, missing)
     return Message(introduction.to_record(), reply_to=message)
 
 
@@ -45,7 +46,7 @@ def keep_shards(message: Message, context: Context) -> Message:
     store = pack_store(node)
     for shard in shards_from_record(message.content):
         store.add_shard(shard)
-    return Message(Introduction(node.subject, node.roles, 0).to_record(), reply_to=message)
+    return Message(Introduction(node.known_as, node.roles, 0).to_record(), reply_to=message)
 
 
 @app.train()

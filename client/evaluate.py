@@ -73,7 +73,7 @@ def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
     if spec.personalise and spec.keep:
         _keep(students["personalised"], node, student_facts(signal, shard.own))
     return Evaluation(
-        node.subject,
+        node.known_as,
         task.round,
         len(test),
         confusion={name: _confusion(said, test) for name, said in logits.items()},

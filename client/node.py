@@ -47,6 +47,7 @@ class NodeSpec:
         trusted_key: public key (hexadecimal) whose knowledge packs are accepted; empty: none.
         limits: the most that a server may ask of this device.
         local_noise: the device trains only where it may add at least so much noise to its step, in clips.
+        name: as the server knows this device; empty: the person's name.
     """
 
     subject: str
@@ -60,6 +61,7 @@ class NodeSpec:
     trusted_key: str = ""
     local_noise: float = 0.0
     limits: ClientLimits = field(default_factory=ClientLimits)
+    name: str = ""
 
     def __post_init__(self) -> None:
         if not self.labelled and self.train and self.calibration and self.train.overlaps(self.calibration):
@@ -69,6 +71,11 @@ class NodeSpec:
         for name, used in (("train", self.train), ("calibration", self.calibration)):
             if used is not None and used.overlaps(self.test):
                 raise ConfigError(f"{self.subject}: {name} recordings {used} overlap the test's {self.test}")
+
+    @property
+    def known_as(self) -> str:
+        """How every record names this device: two people of one name, in two datasets, stay two."""
+        return self.name or self.subject
 
     @property
     def roles(self) -> tuple[str, ...]:

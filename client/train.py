@@ -56,7 +56,7 @@ def train_node(node: NodeSpec, task: Task) -> Update:
         each_step=node.limits.clock(),
     )
     update = Update(
-        subject=node.subject,
+        subject=node.known_as,
         round=task.round,
         num_examples=len(windows),
         weights=get_weights(student),
