@@ -8,6 +8,7 @@ from flwr.clientapp import ClientApp
 
 from client.answers import one_line_errors
 from client.evaluate import evaluate_node
+from client.join.conditions import when_allowed
 from client.join.journal import journalled
 from client.node import NodeSpec, load_shard
 from client.packs import offered, pack_store
@@ -19,7 +20,7 @@ from protocols.records import Hello, Introduction, Task
 
 torch.set_num_threads(1)  # one thread a process: two contended ones were 20 times slower
 
-app = ClientApp(mods=[journalled, one_line_errors])
+app = ClientApp(mods=[journalled, one_line_errors, when_allowed])
 
 
 @app.query()

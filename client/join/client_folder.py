@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from client.join.conditions import Conditions
     from client.node import NodeSpec
     from protocols.invitation import Invitation
 
@@ -64,6 +65,11 @@ class ClientFolder:
     def journal(self) -> Path:
         """What this device answered."""
         return self.root / "journal.jsonl"
+
+    @property
+    def conditions(self) -> Path:
+        """When this device works."""
+        return self.root / "conditions.json"
 
     @property
     def packs(self) -> Path:
@@ -113,7 +119,7 @@ class ClientFolder:
                     "name another folder for this invitation"
                 )
 
-    def write(self, invitation: Invitation, spec: NodeSpec) -> None:
+    def write(self, invitation: Invitation, spec: NodeSpec, conditions: Conditions) -> None:
         """Everything that the SuperNode needs."""
         self.flower_home.mkdir(exist_ok=True, mode=0o700)
         facts = {
@@ -127,6 +133,7 @@ class ClientFolder:
         write_private(self.key, invitation.private_key)
         write_private(self.trusted, json.dumps(invitation.trusted_entities))  # JSON is YAML
         write_private(self.node, json.dumps(spec.to_json(), indent=1))
+        write_private(self.conditions, json.dumps(conditions.to_json(), indent=1))
         write_private(self.membership, json.dumps(facts, indent=1))
 
     def read_membership(self) -> dict[str, Any]:

@@ -32,6 +32,12 @@ def join(
     subject: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose recordings, if they are of several people.")
     ] = None,
+    only_when_charging: Annotated[
+        bool, typer.Option("--only-when-charging", help="Do nothing on battery.")
+    ] = False,
+    quiet_hours: Annotated[
+        str, typer.Option(metavar="HH:MM-HH:MM", help="Do nothing in these hours of the day.")
+    ] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")
     ] = False,
@@ -44,12 +50,14 @@ def join(
         return
     if recordings is None:
         raise ConfigError("join: expected --recordings DIR, the folder of your recordings")
+    from client.join.conditions import Conditions
     from client.join.job import JoinJob
     from client.join.job import join as run_join
 
+    conditions = Conditions(only_when_charging=only_when_charging, quiet_hours=quiet_hours)
     _log_to_stderr()
     try:
-        run_join(JoinJob(Path(word), recordings, store, subject))
+        run_join(JoinJob(Path(word), recordings, store, subject, conditions))
     except KeyboardInterrupt:
         _report(store, as_json=as_json)
         raise

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from client.join.client_folder import ClientFolder, write_private
+from client.join.conditions import Conditions
 from client.join.journal import entries
 from client.join.own_recordings import own_spec
 from client.join.patience import Patience
@@ -34,12 +35,14 @@ class JoinJob:
         recordings: a dataset's folder.
         store: the client's own folder.
         subject: whose recordings; None: see `own_spec`.
+        conditions: when this device works.
     """
 
     invitation: Path
     recordings: Path
     store: Path
     subject: str | None = None
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 def join(job: JoinJob) -> NoReturn:
@@ -55,7 +58,7 @@ def join(job: JoinJob) -> NoReturn:
     folder = ClientFolder(job.store.absolute())
     folder.belongs_to(invitation)
     with folder.alone():
-        folder.write(invitation, spec)
+        folder.write(invitation, spec, job.conditions)
         log.info("%s: recordings of %s; they stay on this device", invitation.name, spec.subject)
         if spec.test is None:
             log.warning("one repetition only: this device trains, but is not tested and gets no own student")

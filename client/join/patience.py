@@ -3,7 +3,8 @@
 Source:
     Flower 1.41: a SuperNode that is not let in ends with `[code: 2004]`. That is said of a key that is not (or no
     longer) registered, and of one whose last SuperNode was killed, until its lease has lapsed: two heartbeats of
-    30 s. A SuperNode whose key is revoked while it runs gets 401 at its next call and ends with exit code 0.
+    30 s. A SuperNode whose key is revoked while it runs gets 401 at its next call, and then ends as if somebody had
+    sent it SIGINT: in good order, with exit code 0 and without a lease.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Ending:
     Attributes:
         connected: it had been let in.
         refused: it was not let in.
-        cut_off: it was let in, and then no longer.
+        cut_off: it ended in good order though we did not stop it: the server let it in no longer.
     """
 
     connected: bool = False

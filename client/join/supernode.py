@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STOP_S = 5.0  # to sign off at the server after SIGTERM; it would otherwise be missed for a minute
 LOG_BYTES, LOGS_KEPT = 10_000_000, 3
-CONNECTED, REFUSED, CUT_OFF = "SuperNode ID:", "[code: 2004]", "401 Unauthorized"  # in Flower 1.41's words
+CONNECTED, REFUSED, CUT_OFF = "SuperNode ID:", "[code: 2004]", "terminated gracefully"  # Flower 1.41's words
 
 
 class SuperNode:
@@ -102,6 +102,7 @@ def _command(folder: ClientFolder, address: str) -> list[str]:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise ConfigError("setpriv: not found; install util-linux (Debian has it from the start)")
+    files = {"node": folder.node, "journal": folder.journal, "conditions": folder.conditions}
     return [
         *(setpriv, "--pdeathsig", "TERM"),  # whatever ends us ends it
         str(Path(sys.executable).with_name("flower-supernode")),
@@ -111,7 +112,7 @@ def _command(folder: ClientFolder, address: str) -> list[str]:
         *("--trusted-entities", str(folder.trusted)),
         *("--host", "127.0.0.1", "--port", str(_free_port())),
         # It runs in the folder: Flower's syntax has no way to quote every path.
-        *("--node-config", f'node="{folder.node.name}" journal="{folder.journal.name}"'),
+        *("--node-config", " ".join(f'{key}="{path.name}"' for key, path in files.items())),
     ]
 
 
