@@ -6,7 +6,7 @@ EXTRAS := learn,dashboard,dev
 PIP_FLAGS ?=
 
 # Debian packages that tests need beside Python; a machine that has them all is left alone.
-SYSTEM_PACKAGES := git python3-venv gcc libc6-dev make mosquitto gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc chromium
+SYSTEM_PACKAGES := git python3-venv gcc libc6-dev make mosquitto nginx-light gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc chromium
 
 # The figures that need no hour: frames, clock, firmware, links, live gestures, the desk, donning.
 BENCHMARKS := frames clock firmware_core link live live_people desk donning

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from client.join.command import join
 from device.commands import board_app
 from protocols.errors import (
     AggregationError,
@@ -28,6 +29,7 @@ from protocols.errors import (
     MessageError,
     VersionMismatch,
 )
+from server.serve.command import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +42,8 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(board_app, name="board")
+app.command()(serve)
+app.command()(join)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")]
 DataDir = Annotated[

@@ -6,7 +6,10 @@ import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from client.answers import one_line_errors
 from client.evaluate import evaluate_node
+from client.join.conditions import when_allowed
+from client.join.journal import journalled
 from client.node import NodeSpec, load_shard
 from client.packs import offered, pack_store
 from client.train import train_node
@@ -17,19 +20,23 @@ from protocols.records import Hello, Introduction, Task
 
 torch.set_num_threads(1)  # one thread a process: two contended ones were 20 times slower
 
-app = ClientApp()
+app = ClientApp(mods=[journalled, one_line_errors, when_allowed])
 
 
 @app.query()
 def introduce(message: Message, context: Context) -> Message:
     """Say whose device this is, what it has recordings for, and which shards of the pack it lacks."""
-    hello = Hello.from_record(message.content)
     node = NodeSpec.from_context(context)
+    node.limits.check_hello(message.content)
+    hello = Hello.from_record(message.content)
     signal = SignalSpec.from_json(hello.signal)
+    node.limits.check_signal(signal)
     train = load_shard(node, signal).train
     num_examples = 0 if train is None else len(train.window_set(window_spec(signal)))
+    if hello.private or node.local_noise:
+        num_examples = min(1, num_examples)
     missing = () if hello.pack is None or train is None else offered(node, hello.pack, signal)
-    introduction = Introduction(node.subject, node.roles, num_examples, missing)
+    introduction = Introduction(node.known_as, node.roles, num_examples, missing)
     return Message(introduction.to_record(), reply_to=message)
 
 
@@ -40,20 +47,22 @@ def keep_shards(message: Message, context: Context) -> Message:
     store = pack_store(node)
     for shard in shards_from_record(message.content):
         store.add_shard(shard)
-    return Message(Introduction(node.subject, node.roles, 0).to_record(), reply_to=message)
+    return Message(Introduction(node.known_as, node.roles, 0).to_record(), reply_to=message)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """One round: distil on one's own labelled windows and on the pack; answer with the new weights."""
-    task = Task.from_record(message.content, "train")
-    update = train_node(NodeSpec.from_context(context), task)
+    node = NodeSpec.from_context(context)
+    node.limits.check_size(message.content)
+    update = train_node(node, Task.from_record(message.content, "train"))
     return Message(update.to_record(), reply_to=message)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Classify one's own test windows with the shared student and, if asked, with a personalised one."""
-    task = Task.from_record(message.content, "evaluate")
-    evaluation = evaluate_node(NodeSpec.from_context(context), task)
+    node = NodeSpec.from_context(context)
+    node.limits.check_size(message.content)
+    evaluation = evaluate_node(node, Task.from_record(message.content, "evaluate"))
     return Message(evaluation.to_record(), reply_to=message)

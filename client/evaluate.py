@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from scipy.special import softmax
 
 from client.node import NodeSpec, load_shard
@@ -18,6 +19,7 @@ from distillation.scores import confusion_matrix
 from distillation.spec import PersonaliseSpec, Settings, SignalSpec
 from distillation.student_file import student_facts
 from distillation.weights import save_weights
+from protocols.errors import DivergedError
 from protocols.records import Evaluation, Task
 
 if TYPE_CHECKING:
@@ -47,26 +49,31 @@ def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
     Without labels from the person, their own student is the shared one on their device.
 
     Raises:
-        DataError: the node has no test or no calibration recordings.
-        DivergedError: personalisation was not finite.
+        ConfigError: the task asks for more than the device allows.
+        DataError: the node has no test or no calibration recordings, or the weights are not the student's.
+        DivergedError: personalisation or the answers were not finite; no student is kept.
     """
     signal, spec = SignalSpec.from_json(task.signal), EvaluateSpec.from_json(task.settings)
+    node.limits.check_signal(signal)
+    node.limits.check_training(spec.fit.train, signal)
+    shared = student_of(node, task, signal)
     shard = load_shard(node, signal)
     own, test = shard.need_calibration(), shard.need_test()
     calibration = own.window_set(calibration_spec(signal))
-    shared = student_of(task, signal)
     students = {"shared": fit_to_device(shared, calibration.windows, spec.fit)}
     if spec.personalise:
         students["personalised"] = (
-            personalise(shared, own, calibration, spec.fit, node_rng(node, task))
+            personalise(
+                shared, own, calibration, spec.fit, node_rng(node, task), each_step=node.limits.clock()
+            )
             if node.labelled
             else students["shared"]
         )
-        if spec.keep:
-            _keep(students["personalised"], node, student_facts(signal, shard.own))
-    logits = {name: predict(student, test.windows) for name, student in students.items()}
+    logits = {name: _answers(student, test) for name, student in students.items()}
+    if spec.personalise and spec.keep:
+        _keep(students["personalised"], node, student_facts(signal, shard.own))
     return Evaluation(
-        node.subject,
+        node.known_as,
         task.round,
         len(test),
         confusion={name: _confusion(said, test) for name, said in logits.items()},
@@ -76,6 +83,14 @@ def evaluate_node(node: NodeSpec, task: Task) -> Evaluation:
             for figure, value in _holds(said, test, shard.rest, signal).figures().items()
         },
     )
+
+
+def _answers(student: WindowModel, test: WindowSet) -> FloatArray:
+    """Logits (N, K) of the test windows; DivergedError where finite weights were too large for finite answers."""
+    logits = predict(student, test.windows)
+    if not np.isfinite(logits).all():
+        raise DivergedError("evaluation: the student's answers are not finite")
+    return logits
 
 
 def _keep(student: WindowModel, node: NodeSpec, facts: dict[str, object]) -> None:

@@ -7,11 +7,12 @@ in `node_config["node"]`; a simulation keeps one spec a partition in the folder 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from client.limits import ClientLimits
 from distillation.datasets import open_dataset
 from distillation.prepare import own_mean, own_scale, prepare, window_spec
 from distillation.splits import Selection
@@ -44,6 +45,9 @@ class NodeSpec:
         labelled: whether the calibration's labels may be read.
         validation: this person's test recordings guide choices, and are never reported.
         trusted_key: public key (hexadecimal) whose knowledge packs are accepted; empty: none.
+        limits: the most that a server may ask of this device.
+        local_noise: the device trains only where it may add at least so much noise to its step, in clips.
+        name: as the server knows this device; empty: the person's name.
     """
 
     subject: str
@@ -55,6 +59,9 @@ class NodeSpec:
     labelled: bool = True
     validation: bool = False
     trusted_key: str = ""
+    local_noise: float = 0.0
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    name: str = ""
 
     def __post_init__(self) -> None:
         if not self.labelled and self.train and self.calibration and self.train.overlaps(self.calibration):
@@ -66,6 +73,11 @@ class NodeSpec:
                 raise ConfigError(f"{self.subject}: {name} recordings {used} overlap the test's {self.test}")
 
     @property
+    def known_as(self) -> str:
+        """How every record names this device: two people of one name, in two datasets, stay two."""
+        return self.name or self.subject
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """What this node has recordings for: `train`, and `test` or `validate`."""
         evaluated = () if self.test is None else ("validate",) if self.validation else ("test",)
@@ -74,7 +86,8 @@ class NodeSpec:
     def to_json(self) -> dict[str, Any]:
         """As the node's spec file holds it."""
         values = {name: getattr(self, name) for name in self.__slots__}
-        return values | {name: _to_json(values[name]) for name in ("train", "calibration", "test")}
+        selections = {name: _to_json(values[name]) for name in ("train", "calibration", "test")}
+        return values | selections | {"limits": self.limits.to_json()}
 
     @classmethod
     def read(cls, path: Path) -> NodeSpec:
@@ -86,7 +99,8 @@ class NodeSpec:
         try:
             values = json.loads(path.read_text())
             selections = {name: _selection(values[name]) for name in ("train", "calibration", "test")}
-            return cls(**(values | selections))
+            limits = ClientLimits.from_json(values.get("limits", {}))
+            return cls(**(values | selections | {"limits": limits}))
         except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"node spec {path}: {error!r}") from None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from client.node import NodeSpec, load_shard
 from client.packs import pack_store
+from client.privacy import asked_privacy, protect
 from distillation.distil import distil, predict
 from distillation.prepare import window_spec
 from distillation.scores import accuracy
@@ -31,26 +32,31 @@ def train_node(node: NodeSpec, task: Task) -> Update:
     Raises:
         DataError: the node has no recordings for training, or a pack that it lacks.
         DivergedError: training was not finite; nothing is sent.
+        ConfigError: the task asks for more than the device allows, or offers less privacy than it demands.
     """
+    privacy = asked_privacy(node, task)
     started = time.perf_counter()
-    signal = SignalSpec.from_json(task.signal)
+    signal, spec = SignalSpec.from_json(task.signal), TrainSpec.from_json(task.settings)
+    node.limits.check_signal(signal)
+    node.limits.check_training(spec, signal)
+    student = student_of(node, task, signal)
     own = load_shard(node, signal).train
     if own is None:
         raise DataError(f"{node.subject}: asked to train, but this node only joins at the end")
-    student = student_of(task, signal)
     windows = own.window_set(window_spec(signal))
     some = slice(None, None, len(windows) // ARRIVAL_WINDOWS + 1)
     on_arrival = accuracy(windows.labels[some], predict(student, windows.windows[some]).argmax(axis=1))
     result = distil(
         student,
         own,
-        TrainSpec.from_json(task.settings),
+        spec,
         window=signal.window,
         rng=node_rng(node, task),
         pack=pack_store(node).open(task.pack) if task.pack else None,
+        each_step=node.limits.clock(),
     )
-    return Update(
-        subject=node.subject,
+    update = Update(
+        subject=node.known_as,
         round=task.round,
         num_examples=len(windows),
         weights=get_weights(student),
@@ -62,14 +68,17 @@ def train_node(node: NodeSpec, task: Task) -> Update:
         },
         trained_on=task.pack,
     )
+    return protect(update, task, privacy, node)
 
 
-def student_of(task: Task, signal: SignalSpec) -> WindowModel:
+def student_of(node: NodeSpec, task: Task, signal: SignalSpec) -> WindowModel:
     """The shared student that a task carries.
 
     Raises:
-        DataError: the weights are not those of the named student.
+        ConfigError: nobody knows the named student, or it is too large for this device.
+        DataError: the weights are not those of the named student, or not finite.
     """
+    node.limits.check_student(task, signal)
     student = new_model(task.student, signal, np.random.default_rng(0))
     set_weights(student, task.weights)
     return student

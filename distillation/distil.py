@@ -15,7 +15,7 @@ from distillation.losses import hard_label_loss, soft_target_loss
 from protocols.errors import ConfigError, DataError, DivergedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from distillation.recording import FloatArray, IntArray
     from distillation.spec import AugmentSpec, TrainSpec
@@ -69,6 +69,7 @@ def distil(
     window: int,
     rng: np.random.Generator,
     pack: SoftTargets | None = None,
+    each_step: Callable[[], None] | None = None,
 ) -> TrainResult:
     """Train `student` in place on random crops of its own labelled trials and on the pack.
 
@@ -79,6 +80,7 @@ def distil(
         window: samples in a window.
         rng: decides every random choice.
         pack: cached teacher outputs; used if `spec.soft_weight` > 0.
+        each_step: called before each step; what it raises ends the training.
 
     Raises:
         ConfigError: there is nothing to learn from.
@@ -96,6 +98,8 @@ def distil(
     with torch_seed(rng):
         student.train()
         for step in range(spec.steps):
+            if each_step is not None:
+                each_step()
             hard, soft = _losses(student, batches, spec)
             loss = spec.hard_weight * hard + spec.soft_weight * soft
             optimiser.zero_grad(set_to_none=True)

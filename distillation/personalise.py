@@ -13,6 +13,8 @@ from distillation.distil import distil
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from distillation.recording import FloatArray, IntArray
     from distillation.spec import PersonaliseSpec
     from distillation.window_models import WindowModel
@@ -37,7 +39,13 @@ def fit_to_device(shared: WindowModel, calibration: FloatArray, spec: Personalis
 
 
 def personalise(
-    shared: WindowModel, own: Trials, calibration: WindowSet, spec: PersonaliseSpec, rng: np.random.Generator
+    shared: WindowModel,
+    own: Trials,
+    calibration: WindowSet,
+    spec: PersonaliseSpec,
+    rng: np.random.Generator,
+    *,
+    each_step: Callable[[], None] | None = None,
 ) -> WindowModel:
     """A copy of the shared student, fitted to one person with their labels.
 
@@ -47,6 +55,7 @@ def personalise(
         calibration: the same trials as windows.
         spec: what becomes personal.
         rng: decides every random choice.
+        each_step: called before each step of fine-tuning; what it raises ends it.
 
     Raises:
         DataError: the calibration has no labels.
@@ -58,7 +67,7 @@ def personalise(
     if spec.what == "head":
         student.requires_grad_(requires_grad=False)
         student.head.requires_grad_(requires_grad=True)
-    distil(student, own, spec.train, window=calibration.windows.shape[2], rng=rng)
+    distil(student, own, spec.train, window=calibration.windows.shape[2], rng=rng, each_step=each_step)
     return student.requires_grad_(requires_grad=True)
 
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
+from protocols import facts as claimed
 from protocols.errors import MessageError, VersionMismatch
 from protocols.pack_records import manifest_from_record, manifest_to_record
+from protocols.saved_arrays import read_saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from protocols.manifest import SignedManifest
 
 VERSION = 1
-MAX_EXAMPLES = 10_000_000  # two weeks of windows, day and night; a larger weight is no person's
+NUMPY_SAVED = "numpy.ndarray"  # how Flower names what `np.save` wrote
 Weights = dict[str, "NDArray[np.generic]"]
 
 
@@ -41,9 +43,14 @@ def weights_from_record(record: ArrayRecord) -> Weights:
     Raises:
         MessageError: an array that is none.
     """
-    with _reading("weights"):
-        # [...] is an array's every number, but no key of an archive, which np.load opens as well
-        return {name: np.array(array.numpy()[...], order="C") for name, array in record.items()}
+    return {name: _array(name, array) for name, array in record.items()}
+
+
+def _array(name: str, array: Array) -> NDArray[np.generic]:
+    with _reading(f"weights: {name[:100]}"):
+        if array.stype != NUMPY_SAVED:
+            raise ValueError(f"found the type {array.stype[:100]!r}, expected {NUMPY_SAVED!r}")
+        return read_saved(array.data)
 
 
 def _pack(kind: str, facts: Mapping[str, Any]) -> ConfigRecord:
@@ -68,7 +75,7 @@ def _unpack(content: RecordDict, kind: str) -> dict[str, Any]:
         )
     try:
         facts = json.loads(str(record["facts"]))
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, ValueError, RecursionError) as error:  # numbers of any length, lists of any depth
         raise MessageError(f"{kind} message: facts are not readable JSON ({error})") from None
     if not isinstance(facts, dict):
         raise MessageError(f"{kind} message: facts are {type(facts).__name__}, expected an object")
@@ -91,13 +98,6 @@ def _weights(content: RecordDict, kind: str) -> Weights:
     return weights_from_record(record)
 
 
-def _examples(value: Any) -> int:
-    """A number of windows that one person can have; ValueError otherwise."""
-    if not isinstance(value, int) or abs(value) > MAX_EXAMPLES:
-        raise ValueError(f"num_examples is {str(value)[:20]}, expected at most {MAX_EXAMPLES}")
-    return value
-
-
 @dataclass(frozen=True, slots=True)
 class Hello:
     """Asks a node who it is and what it can do.
@@ -105,14 +105,16 @@ class Hello:
     Attributes:
         signal: the task's SignalSpec as JSON.
         pack: the signed manifest of the knowledge pack that the task offers, or None.
+        private: whether a node shall keep to itself how many windows it has.
     """
 
     signal: dict[str, Any]
     pack: SignedManifest | None = None
+    private: bool = False
 
     def to_record(self) -> RecordDict:
         """As a Flower message's content."""
-        content = RecordDict({"message": _pack("hello", {"signal": self.signal})})
+        content = RecordDict({"message": _pack("hello", {"signal": self.signal, "private": self.private})})
         if self.pack is not None:
             content["pack"] = manifest_to_record(self.pack)
         return content
@@ -124,7 +126,7 @@ class Hello:
         pack = None if offered is None else manifest_from_record(offered)
         facts = _unpack(content, "hello")
         with _reading("hello message"):
-            return cls(dict(facts["signal"]), pack)
+            return cls(dict(facts["signal"]), pack, private=facts.get("private", False) is True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Introduction:
     Attributes:
         subject: whose device it is; names the client in every record.
         roles: what it has recordings for: `train`, `validate`, `test`.
-        num_examples: labelled training windows.
+        num_examples: labelled training windows; 1 where the number is private.
         missing_shards: the pack's shards that it does not hold yet.
     """
 
@@ -154,10 +156,10 @@ class Introduction:
         facts = _unpack(content, "introduction")
         with _reading("introduction message"):
             return cls(
-                subject=str(facts["subject"]),
-                roles=tuple(facts["roles"]),
-                num_examples=_examples(facts["num_examples"]),
-                missing_shards=tuple(facts["missing_shards"]),
+                subject=claimed.person(facts["subject"]),
+                roles=claimed.roles(facts["roles"]),
+                num_examples=claimed.examples(facts["num_examples"]),
+                missing_shards=claimed.shard_names(facts["missing_shards"]),
             )
 
 
@@ -174,6 +176,7 @@ class Task:
         settings: TrainSpec as JSON (train), or which split and how to personalise (evaluate).
         weights: the shared student.
         pack: SHA-256 of the pack's manifest, or empty: learn without a pack.
+        privacy: PrivacySpec as JSON (train); empty: none.
     """
 
     kind: str
@@ -184,10 +187,11 @@ class Task:
     settings: dict[str, Any]
     weights: Weights
     pack: str = ""
+    privacy: dict[str, Any] = field(default_factory=dict)
 
     def to_record(self) -> RecordDict:
         """As a Flower message's content."""
-        names = ("round", "seed", "student", "signal", "settings", "pack")
+        names = ("round", "seed", "student", "signal", "settings", "pack", "privacy")
         facts = {name: getattr(self, name) for name in names}
         return RecordDict({"message": _pack(self.kind, facts), "weights": weights_to_record(self.weights)})
 
@@ -196,7 +200,7 @@ class Task:
         """Read it back; MessageError or VersionMismatch."""
         facts, weights = _unpack(content, kind), _weights(content, kind)
         with _reading(f"{kind} message"):
-            return cls(kind=kind, weights=weights, **facts)
+            return cls(kind=kind, weights=weights, **claimed.task(facts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +240,12 @@ class Update:
         facts, weights = _unpack(content, "update"), _weights(content, "update")
         with _reading("update message"):
             return cls(
-                subject=str(facts["subject"]),
-                round=int(facts["round"]),
-                num_examples=_examples(facts["num_examples"]),
-                trained_on=str(facts["trained_on"]),
+                subject=claimed.text(facts["subject"], "subject"),
+                round=claimed.round_number(facts["round"]),
+                num_examples=claimed.examples(facts["num_examples"]),
+                trained_on=claimed.text(facts["trained_on"], "trained_on"),
                 weights=weights,
-                metrics=_figures(content.metric_records["metrics"]),
+                metrics=claimed.figures(content.metric_records["metrics"]),
             )
 
 
@@ -274,11 +278,11 @@ class Evaluation:
         facts = _unpack(content, "evaluation")
         with _reading("evaluation message"):
             return cls(
-                subject=str(facts["subject"]),
-                round=int(facts["round"]),
-                num_examples=_examples(facts["num_examples"]),
-                confusion={str(name): _counts(rows) for name, rows in facts["confusion"].items()},
-                metrics=_figures(facts["metrics"]),
+                subject=claimed.text(facts["subject"], "subject"),
+                round=claimed.round_number(facts["round"]),
+                num_examples=claimed.examples(facts["num_examples"]),
+                confusion={str(name): claimed.counts(rows) for name, rows in facts["confusion"].items()},
+                metrics=claimed.figures(facts["metrics"]),
             )
 
     def accuracy(self, student: str) -> float | None:
@@ -289,19 +293,25 @@ class Evaluation:
         return float(np.trace(counts) / counts.sum())
 
 
-def _figures(values: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items()}
-
-
-def _counts(rows: object) -> list[list[int]]:
-    """A confusion matrix that one can compute with; ValueError otherwise."""
-    counts = np.array(rows)
-    square = counts.ndim == 2 and counts.shape[0] == counts.shape[1]
-    if not square or counts.dtype.kind != "i" or counts.min() < 0 or counts.sum() < 1:
-        raise ValueError(f"confusion is {counts.dtype}{counts.shape}, expected square counts of some windows")
-    return [list(map(int, row)) for row in counts]
+def check_bytes(content: RecordDict, most: int) -> None:
+    """MessageError for a message that is larger than any honest one; nothing of it has been decoded yet."""
+    if (found := count_bytes(content)) > most:
+        raise MessageError(f"message: {found} bytes, expected at most {most}")
 
 
 def count_bytes(content: RecordDict) -> int:
-    """Bytes of a message's records as they travel: arrays, metrics, settings; without the transport's framing."""
-    return sum(record.count_bytes() for record in content.values())
+    """Bytes of a message's records as they travel: arrays, metrics, settings; without the transport's framing.
+
+    Counted as Flower counts them, which does so only where no text and no list is empty.
+    """
+    return sum(len(key) + _num_bytes(value) for record in content.values() for key, value in record.items())
+
+
+def _num_bytes(value: Any) -> int:
+    if isinstance(value, Array):
+        return len(value.data)
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, list):
+        return sum(map(_num_bytes, value))
+    return 1 if isinstance(value, bool) else 8  # numbers travel in 64 bits

@@ -4,6 +4,7 @@ import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from server.careful_grid import CarefulGrid
 from server.federation import run_federation
 from server.plan import Plan
 
@@ -15,4 +16,4 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the federation of `run_config["plan"]`, or continue it from its last checkpoint."""
-    run_federation(grid, Plan.read(str(context.run_config["plan"])))
+    run_federation(CarefulGrid(grid), Plan.read(str(context.run_config["plan"])))

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flwr.app import Message, MessageType
 
-from protocols.errors import AggregationError, ConfigError, MessageError, VersionMismatch
-from protocols.records import Introduction, count_bytes
+from protocols.errors import AggregationError, MessageError, VersionMismatch
+from protocols.records import Hello, Introduction, check_bytes, count_bytes
+from server.reply_checks import MAX_WORDS_BYTES, in_short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from flwr.app import RecordDict
     from flwr.serverapp import Grid
 
 log = logging.getLogger(__name__)
 
+SERVER_NODE_ID = 1  # Flower's own, which answers in the name of a lost node
+UNREADABLE = 100  # of our own, beside Flower's error codes: an answer came, and nobody can read it
+NO_REPLY = "no reply before the deadline"
+BYTES_PER_SHARD = 80  # a hash of 64 digits with its quotes, in JSON
 POLL_S = 0.5  # how often a starting federation looks for new nodes
 
 
@@ -48,13 +54,22 @@ class Reply:
         node_id: Flower's number of the node.
         content: what it answered, or None.
         fault: why there is nothing.
+        refused: whether that is because what came could not be read.
         finished_s: when it answered, Unix time by the node's own clock.
+        message_id: of the question.
     """
 
     node_id: int
     content: RecordDict | None
     fault: str = ""
     finished_s: float = 0.0
+    message_id: str = ""
+    refused: bool = False
+
+    @property
+    def why(self) -> dict[str, str]:
+        """Why there is nothing, as the run record says it: `rejected` or `dropped`."""
+        return {"rejected" if self.refused else "dropped": self.fault}
 
     @property
     def num_bytes(self) -> int:
@@ -65,12 +80,40 @@ class Reply:
 def match_replies(asked: list[Message], replies: Iterable[Message]) -> list[Reply]:
     """One Reply for each message asked, in that order: its answer, its error, or that none came in time.
 
-    Replies are matched by the message that they answer, since Flower's own error replies name no node.
+    Replies are matched by the message that they answer, since Flower's own error replies name no node. The first
+    answer of the node that was asked is the one; see `strays` for the rest.
     """
-    answers = {reply.metadata.reply_to_message_id: reply for reply in replies}
-    return [
-        _reply(message.metadata.dst_node_id, answers.get(message.metadata.message_id)) for message in asked
-    ]
+    answers: dict[str, Message] = {}
+    of_node = {message.metadata.message_id: message.metadata.dst_node_id for message in asked}
+    for reply in replies:
+        if _answers(reply, of_node):
+            answers.setdefault(reply.metadata.reply_to_message_id, reply)
+    return [_reply(message, answers.get(message.metadata.message_id)) for message in asked]
+
+
+def strays(asked: list[Message], replies: Iterable[Message]) -> list[tuple[int, str]]:
+    """(node, what is wrong) of each reply that answers nothing: a second one, another node's, or to no question."""
+    answered: set[str] = set()
+    of_node = {message.metadata.message_id: message.metadata.dst_node_id for message in asked}
+    found = []
+    for reply in replies:
+        question, node_id = reply.metadata.reply_to_message_id, reply.metadata.src_node_id
+        if question not in of_node:
+            found.append((node_id, "answered a message that this round did not send"))
+        elif not _answers(reply, of_node):
+            found.append((node_id, f"answered in place of node {of_node[question]}"))
+        elif question in answered:
+            found.append((node_id, "answered the same message twice"))
+        else:
+            answered.add(question)
+    return found
+
+
+def _answers(reply: Message, of_node: Mapping[str, int]) -> bool:
+    """Whether a reply comes from the node that was asked, or from Flower in its name."""
+    node_id = of_node.get(reply.metadata.reply_to_message_id)
+    from_server = reply.has_error() and reply.metadata.src_node_id == SERVER_NODE_ID
+    return node_id is not None and (from_server or reply.metadata.src_node_id == node_id)
 
 
 def content_of(reply: Reply) -> RecordDict:
@@ -80,42 +123,66 @@ def content_of(reply: Reply) -> RecordDict:
     return reply.content
 
 
-def _reply(node_id: int, answer: Message | None) -> Reply:
+def _reply(asked: Message, answer: Message | None) -> Reply:
+    node_id, message_id = asked.metadata.dst_node_id, asked.metadata.message_id
     if answer is None:
-        return Reply(node_id, None, "no reply before the deadline")
+        return Reply(node_id, None, NO_REPLY, message_id=message_id)
     if answer.has_error():
-        return Reply(node_id, None, answer.error.reason or f"error {answer.error.code}")
-    return Reply(node_id, answer.content, finished_s=answer.metadata.created_at)
+        fault = answer.error.reason or f"error {answer.error.code}"
+        return Reply(node_id, None, fault, message_id=message_id, refused=answer.error.code == UNREADABLE)
+    if not answer.has_content():
+        return Reply(node_id, None, "an answer without content", message_id=message_id, refused=True)
+    finished_s = answer.metadata.created_at
+    return Reply(node_id, answer.content, finished_s=finished_s, message_id=message_id)
 
 
 def gather(grid: Grid, hello: RecordDict, *, min_nodes: int, wait_s: float) -> list[Member]:
     """Wait for nodes and let each introduce itself.
 
+    Nodes that claim to be the same person are left out, all of them: nobody knows which of them lies.
+
     Returns:
         Members sorted by subject, whatever ids Flower gave their nodes.
 
     Raises:
-        ConfigError: two nodes claim to be the same person.
         AggregationError: fewer than `min_nodes` came, or could introduce themselves, within `wait_s`.
     """
+    shards = _shards(hello)
     node_ids = _wait_for_nodes(grid, min_nodes, wait_s)
     asked = [Message(hello, node_id, MessageType.QUERY) for node_id in node_ids]
     members, faults = [], []
     for reply in match_replies(asked, grid.send_and_receive(asked, timeout=wait_s)):
         try:
-            members.append(Member(reply.node_id, Introduction.from_record(content_of(reply))))
+            members.append(Member(reply.node_id, _introduction(reply, shards)))
         except (MessageError, VersionMismatch) as error:
-            faults.append(f"node {reply.node_id} could not introduce itself: {error}")
-            log.warning(faults[-1])
-    if len(members) < min_nodes:
-        raise AggregationError(
-            "; ".join([f"nodes: {len(members)} of at least {min_nodes} take part", *faults])
-        )
-    members.sort(key=lambda member: member.subject)
-    subjects = [member.subject for member in members]
-    if doubles := sorted({s for s in subjects if subjects.count(s) > 1}):
-        raise ConfigError(f"nodes: {doubles} introduced themselves more than once, expected each person once")
-    return members
+            faults.append(f"node {reply.node_id} could not introduce itself: {in_short(str(error))}")
+    subjects = Counter(member.subject for member in members)
+    doubles = sorted(subject for subject, times in subjects.items() if times > 1)
+    faults += [
+        f"{s!r} was introduced by {subjects[s]} nodes, expected one: none of them takes part" for s in doubles
+    ]
+    for fault in faults:
+        log.warning(fault)
+    alone = [member for member in members if member.subject not in doubles]
+    if len(alone) < min_nodes:
+        raise AggregationError("; ".join([f"nodes: {len(alone)} of at least {min_nodes} take part", *faults]))
+    return sorted(alone, key=lambda member: member.subject)
+
+
+def _introduction(reply: Reply, shards: frozenset[str]) -> Introduction:
+    """Who a node is; MessageError or VersionMismatch where that is nothing to work with."""
+    content = content_of(reply)
+    check_bytes(content, MAX_WORDS_BYTES + BYTES_PER_SHARD * len(shards))
+    introduction = Introduction.from_record(content)
+    if unknown := sorted(set(introduction.missing_shards) - shards):
+        raise MessageError(f"{introduction.subject}: asks for shard {unknown[0]}, which the pack has not")
+    return introduction
+
+
+def _shards(hello: RecordDict) -> frozenset[str]:
+    """The shards of the pack that is offered."""
+    pack = Hello.from_record(hello).pack
+    return frozenset(() if pack is None else (info.sha256 for info in pack.verify().shards))
 
 
 def _wait_for_nodes(grid: Grid, min_nodes: int, wait_s: float) -> list[int]:

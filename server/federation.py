@@ -19,6 +19,7 @@ from server.cohort import gather
 from server.fidelity import FidelitySample
 from server.pack_delivery import OfferedPack, deliver
 from server.phase_times import PhaseTimes, busy_s
+from server.privacy import check_privacy
 from server.run_record import RunRecord
 from server.strategy import FederatedDistillation, student_version
 from server.tensorboard_events import scalars
@@ -45,9 +46,11 @@ def run_federation(grid: Grid, plan: Plan) -> Weights:
     """
     record = RunRecord(Path(plan.run_folder), plan.part)
     pack = OfferedPack.open(plan.pack)
-    hello = Hello(plan.signal.to_json(), pack.signed if pack else None).to_record()
+    private = plan.rounds.privacy.active
+    hello = Hello(plan.signal.to_json(), pack.signed if pack else None, private=private).to_record()
     members = gather(grid, hello, min_nodes=plan.min_nodes, wait_s=plan.wait_s)
     _check_clients(members, plan)
+    check_privacy(plan.rounds.privacy, members)
     strategy = FederatedDistillation(plan, members, record, pack=pack.manifest.sha256 if pack else "")
     strategy.summary()
     if pack:
@@ -64,6 +67,7 @@ def run_federation(grid: Grid, plan: Plan) -> Weights:
                 _evaluate_round(grid, strategy, server_round, weights, fidelity)
             events.update()
     record.append("stop", outcome="completed", round=plan.rounds.rounds)
+    strategy.privacy.forget_key()
     return weights
 
 
@@ -121,6 +125,7 @@ def _train_round(grid: Grid, strategy: FederatedDistillation, server_round: int,
         asked=len(messages),
         answered=strategy.num_usable,
         metrics=dict(metrics or {}),
+        **strategy.privacy.spent(),
         **_traffic(strategy, replies),
         student_version=student_version(weights),
         seconds=round(times.seconds, 3),

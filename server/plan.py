@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from distillation.privacy import PrivacySpec
 from distillation.spec import PersonaliseSpec, Settings, SignalSpec, TrainSpec, require
 from protocols.errors import ConfigError
 
@@ -27,6 +28,7 @@ class RoundsSpec(Settings):
         final_lr: the local learning rate falls along a cosine to this share of itself after the last round.
         pack_until: the share of the rounds in which clients learn from the pack; its weight falls to 0 over them.
         train: what each client does in a round.
+        privacy: whether updates are hidden in noise.
     """
 
     rounds: int = 15
@@ -43,6 +45,7 @@ class RoundsSpec(Settings):
     final_lr: float = 0.1
     pack_until: float = 0.5
     train: TrainSpec = field(default_factory=lambda: TrainSpec(label_smoothing=0.05))
+    privacy: PrivacySpec = field(default_factory=PrivacySpec)
 
     def __post_init__(self) -> None:
         require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
@@ -106,6 +109,9 @@ class Plan(Settings):
     min_nodes: int = 2
     wait_s: float = 600.0
     same_machine: bool = False
+
+    def __post_init__(self) -> None:
+        self.rounds.privacy.check_with(self.personalise)
 
     def write(self, path: Path) -> None:
         """Write the plan as JSON."""

@@ -18,17 +18,21 @@ from distillation.teach import new_model
 from protocols.errors import MessageError, VersionMismatch
 from protocols.fingerprint import weights_sha256
 from protocols.records import Evaluation, Task, Update, count_bytes, weights_from_record, weights_to_record
-from server.aggregation import check_update, weighted_mean
-from server.cohort import match_replies
+from server.aggregation import too_long
+from server.cohort import NO_REPLY, match_replies, strays
+from server.late import LateReplies
+from server.privacy import Privacy
 from server.reply_checks import (
     LEARNED,
-    check_evaluation,
-    check_examples,
-    check_sender,
+    Expected,
     event_figures,
     figures,
     in_short,
     learned_figures,
+    mean_figure,
+    most_update_bytes,
+    read_evaluation,
+    read_update,
 )
 
 if TYPE_CHECKING:
@@ -58,9 +62,12 @@ class FederatedDistillation(Strategy):
 
     def __init__(self, plan: Plan, members: list[Member], record: RunRecord, *, pack: str = "") -> None:
         self.plan, self.members, self.record, self.pack = plan, members, record, pack
+        self.privacy = Privacy(plan.rounds.privacy, record)
+        self._by_node = {member.node_id: member for member in members}
+        self._late = LateReplies(record, ttl_s=plan.rounds.deadline_s)
         self._asked: list[Message] = []
         self._shared: Weights = {}
-        self._asked_pack = ""
+        self._expected = Expected(0, "", 0)
         self._asked_version = ""
         self.num_usable = 0
         self.trained: list[tuple[float, float]] = []
@@ -69,14 +76,22 @@ class FederatedDistillation(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """The training task for each sampled client."""
-        del config, grid
+        del config
+        self._late.look(grid)
         self._shared = weights_from_record(arrays)
         local = self.plan.rounds.local(server_round, with_pack=bool(self.pack))
-        self._asked_pack = self.pack if local.soft_weight > 0 else ""
+        pack = self.pack if local.soft_weight > 0 else ""
         self._asked_version = student_version(self._shared)
-        task = self._task("train", server_round, local.to_json(), pack=self._asked_pack)
+        task = self._task("train", server_round, local.to_json(), pack=pack)
         clients = self.sample(server_round)
         self.record.append("asked", round=server_round, clients=[member.subject for member in clients])
+        self.privacy.asked(member.subject for member in clients)
+        self._expected = Expected(
+            server_round,
+            pack,
+            most_update_bytes(task.to_record()),
+            noisy=self.plan.rounds.privacy.kind == "local",
+        )
         return self._ask(clients, task, MessageType.TRAIN)
 
     def aggregate_train(
@@ -84,21 +99,25 @@ class FederatedDistillation(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The mean of the usable updates; None, and a fault on record, where there are too few."""
         self.trained = []
-        updates = [u for r in match_replies(self._asked, replies) if (u := self._usable(r, server_round))]
+        matched = self._matched(replies, server_round, "update")
+        answers = [(r, u) for r in matched if (u := self._readable(r, server_round)) is not None]
+        updates = self._accepted(answers, server_round)
         self.num_usable = len(updates)
         if len(updates) < self.plan.rounds.min_replies:
             fault = f"{len(updates)} usable replies, expected at least {self.plan.rounds.min_replies}"
             self.record.append("fault", round=server_round, reason=fault)
             return None, None
-        means = ((name, _mean(updates, name)) for name in LEARNED)
+        means = ((name, mean_figure(updates, name)) for name in LEARNED)
         metrics = MetricRecord({name: mean for name, mean in means if mean is not None})
-        return weights_to_record(weighted_mean(updates)), metrics
+        mean = self.privacy.mean(updates, self._shared, num_asked=len(self._asked))
+        return weights_to_record(mean), metrics
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """The evaluation task: for validation people in each round, for tested ones after the last."""
-        del config, grid
+        del config
+        self._late.look(grid)
         self._shared = weights_from_record(arrays)
         last = self._is_last(server_round)
         settings = {
@@ -113,7 +132,7 @@ class FederatedDistillation(Strategy):
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Record each person's evaluation; the mean accuracies."""
         evaluations = []
-        for reply in match_replies(self._asked, replies):
+        for reply in self._matched(replies, server_round, "evaluation"):
             evaluation = self._evaluation(reply, server_round)
             if evaluation is not None:
                 evaluations.append(evaluation)
@@ -175,58 +194,83 @@ class FederatedDistillation(Strategy):
             settings=settings,
             weights=self._shared,
             pack=pack,
+            privacy=self.plan.rounds.privacy.to_json(),
         )
 
     def _ask(self, members: list[Member], task: Task, message_type: str) -> list[Message]:
         """One message a member, each with records of its own: Flower's mods may change them."""
+        ttl_s = 2 * self.plan.rounds.deadline_s  # a node that wakes up later shall not train for nothing
         self._asked = [
-            Message(task.to_record(), member.node_id, message_type, group_id=str(task.round))
+            Message(task.to_record(), member.node_id, message_type, group_id=str(task.round), ttl=ttl_s)
             for member in members
         ]
         return self._asked
 
-    def _usable(self, reply: Reply, server_round: int) -> Update | None:
+    def _matched(self, replies: Iterable[Message], server_round: int, asked_for: str) -> list[Reply]:
+        """A reply for each question; what answers none is on record, and who did not answer is kept in mind."""
+        came = list(replies)
+        for node_id, why in strays(self._asked, came):
+            member = self._by_node.get(node_id)
+            subject = member.subject if member else f"node {node_id}"
+            self.record.append("stray", round=server_round, subject=subject, reason=why)
+        matched = match_replies(self._asked, came)
+        for reply in matched:
+            if reply.fault == NO_REPLY:
+                subject = self._member(reply).subject
+                self._late.expect(reply.message_id, subject, server_round=server_round, asked_for=asked_for)
+        return matched
+
+    def _readable(self, reply: Reply, server_round: int) -> Update | None:
         """The update of a reply, or None with the reason on record."""
         member = self._member(reply)
         if reply.content is None:
-            self._lost(server_round, member, dropped=reply.fault)
+            self._lost(server_round, member, **reply.why)
             return None
         try:
-            update = Update.from_record(reply.content)
-            check_update(update, self._shared, server_round=server_round, pack=self._asked_pack)
-            check_sender(update.subject, member.subject)
-            check_examples(update, member)
+            update = read_update(reply.content, member, self._shared, self._expected)
         except (MessageError, VersionMismatch) as error:
             self._lost(server_round, member, rejected=str(error))
             return None
+        return self.privacy.without_figures(update)
+
+    def _accepted(self, answers: list[tuple[Reply, Update]], server_round: int) -> list[Update]:
+        """The updates that the round's mean is of; those and the others are on record."""
+        # A clip bounds every step; leaving one out because of the others' would break what privacy promises.
+        refused = (
+            {}
+            if self.plan.rounds.privacy.kind == "central"
+            else too_long([u for _, u in answers], self._shared)
+        )
+        for reply, update in answers:
+            if update.subject in refused:
+                self._lost(server_round, self._member(reply), rejected=refused[update.subject])
+            else:
+                self._answered(reply, update, server_round)
+        return [update for _, update in answers if update.subject not in refused]
+
+    def _answered(self, reply: Reply, update: Update, server_round: int) -> None:
         # Never averaged, never compared: it is the machine's, not the method's.
         seconds = figures(update.metrics, ["seconds"], most=self.plan.rounds.deadline_s)
         self.trained += [(reply.finished_s, s) for s in seconds.values()]
         self.record.append(
             "client",
             round=server_round,
-            subject=member.subject,
+            subject=update.subject,
             num_examples=update.num_examples,
             metrics=learned_figures(update),
             bytes_up=reply.num_bytes,
             student_version=self._asked_version,
             **seconds,
         )
-        return update
 
     def _evaluation(self, reply: Reply, server_round: int) -> Evaluation | None:
         member = self._member(reply)
         if reply.content is None:
-            self._lost(server_round, member, asked_for="evaluation", dropped=reply.fault)
+            self._lost(server_round, member, asked_for="evaluation", **reply.why)
             return None
         try:
-            evaluation = Evaluation.from_record(reply.content)
-            check_sender(evaluation.subject, member.subject)
-            check_evaluation(
-                evaluation,
-                server_round=server_round,
-                students=self._students(server_round),
-                num_gestures=len(self.plan.signal.gestures),
+            evaluation = read_evaluation(
+                reply.content, member, server_round, self._students(server_round), self.plan.signal.gestures
             )
         except (MessageError, VersionMismatch) as error:
             self._lost(server_round, member, asked_for="evaluation", rejected=str(error))
@@ -251,18 +295,9 @@ class FederatedDistillation(Strategy):
         return [member.subject for member in self.members if member.plays(role)]
 
     def _member(self, reply: Reply) -> Member:
-        return next(m for m in self.members if m.node_id == reply.node_id)
+        return self._by_node[reply.node_id]
 
 
 def student_version(weights: Weights) -> str:
     """A short name for the shared student as it is now: equal weights have equal ones."""
     return weights_sha256(weights.items())[:12]
-
-
-def _mean(updates: list[Update], name: str) -> float | None:
-    """Mean of a metric over the updates that have it, weighted by their examples."""
-    having = [(u.num_examples, f[name]) for u in updates if name in (f := learned_figures(u))]
-    if not having:
-        return None
-    weights, values = zip(*having, strict=True)
-    return float(np.average(values, weights=weights))

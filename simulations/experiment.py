@@ -219,3 +219,7 @@ class Experiment(Settings):
         require(self.student in MODEL_NAMES, "student", self.student, ", ".join(MODEL_NAMES))
         different = len(set(self.seeds)) == len(self.seeds) > 0 and min(self.seeds) >= 0
         require(different, "seeds", self.seeds, "at least one, each once, 0 or more")
+        privacy, participants = self.federation.privacy, self.people.participants
+        privacy.check_with(self.personalise)
+        apart = participants == "others" or not privacy.active
+        require(apart, "people.participants", participants, f"others with {privacy.kind} privacy")

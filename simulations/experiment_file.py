@@ -151,7 +151,9 @@ def _problem(source: Source, error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if error["type"] == "value_error":  # our own check: "key: found …, allowed is …"
         name, _, rest = message.partition(": ")
-        return f"{source.where(*key, name)}: {rest}" if rest else f"{source.where(*key)}: {message}"
+        return (
+            f"{source.where(*key, *name.split('.'))}: {rest}" if rest else f"{source.where(*key)}: {message}"
+        )
     return f"{source.where(*key)}: found {error['input']!r}, allowed is {message}"
 
 

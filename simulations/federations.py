@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from client.node import node_file
+from distillation.noise import KEY_FILE, keep_noise_key
 from protocols.errors import AggregationError
 from server.plan import Plan
 from server.run_record import RunRecord, write_atomically
 from simulations.teaching import build_fold_pack, train_teacher
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from client.node import NodeSpec
     from simulations.job import Job
     from simulations.teaching import FoldPack
@@ -32,6 +33,7 @@ class FederationResult:
         bytes_up: from all clients to the server.
         bytes_down: from the server to all clients.
         failed_rounds: rounds that had too few usable replies, and so changed nothing.
+        privacy: what all rounds gave away of a person, as the last round's record says it; empty: no privacy.
     """
 
     accuracy: dict[str, float]
@@ -39,6 +41,7 @@ class FederationResult:
     bytes_up: int
     bytes_down: int
     failed_rounds: int
+    privacy: dict[str, Any] = field(default_factory=dict)
 
 
 def federated(job: Job) -> FederationResult:
@@ -62,7 +65,12 @@ def run_part(job: Job, method: str, *, pack: FoldPack | None) -> FederationResul
     if not _completed(record):
         plan_file = job.root / "plans" / f"{part}.json"
         nodes = job.root / "nodes" / part
-        num_nodes = write_nodes(nodes, job.nodes(method, pack.public_key if pack else ""))
+        specs = job.nodes(method, pack.public_key if pack else "")
+        num_nodes = write_nodes(nodes, specs)
+        if job.experiment.federation.privacy.active:
+            keep_noise_keys(
+                job.fold.seed, [record.checkpoint_folder(), *(Path(spec.store) for spec in specs)]
+            )
         make_plan(job, part, pack, num_nodes).write(plan_file)
         run_config = {"plan": str(plan_file), "nodes": str(nodes)}
         start_engine(job.engine, num_nodes, run_config, scratch=job.root / "engine" / part)
@@ -92,6 +100,16 @@ def write_nodes(folder: Path, nodes: tuple[NodeSpec, ...]) -> int:
     return len(nodes)
 
 
+def keep_noise_keys(seed: int, folders: list[Path]) -> None:
+    """The keys of server and devices, made from the seed: nobody is protected here, and equal seeds give equal numbers.
+
+    A server or device that finds no key draws a secret one.
+    """
+    for number, folder in enumerate(folders):
+        key = hashlib.sha256(f"simulated noise, seed {seed}, key {number}".encode()).digest()
+        keep_noise_key(folder / KEY_FILE, key)
+
+
 def start_engine(engine: str, num_nodes: int, run_config: dict[str, str], *, scratch: Path) -> None:
     """Run server.app and client.app on the chosen engine until they are done."""
     if engine == "ray":
@@ -115,15 +133,15 @@ def read_result(record: RunRecord, tested: tuple[str, ...]) -> FederationResult:
     answers: dict[str, dict[str, Any]] = {}
     traffic: dict[tuple[str, int], dict[str, int]] = {}
     faults: dict[int, str] = {}
+    privacy: dict[str, Any] = {}
     for line, event in enumerate(record.events()):
         if event["event"] == "evaluation" and event["split"] == "test":
             answers[event["subject"]] = event["accuracy"]
         if event["event"] == "fault":
             faults[event["round"]] = event["reason"]
-        if event["event"] == "round" and event.get(
-            "metrics"
-        ):  # a failed round that succeeded after a restart
+        if event["event"] == "asked":  # again, after a restart: what failed before may succeed now
             faults.pop(event["round"], None)
+        privacy = event.get("privacy", privacy)
         if "bytes_down" in event:
             # A round that was repeated after a crash counts once; the shards of a pack are never sent twice.
             traffic[event["event"], event.get("round", -line)] = event
@@ -140,6 +158,7 @@ def read_result(record: RunRecord, tested: tuple[str, ...]) -> FederationResult:
         bytes_up=sum(event.get("bytes_up", 0) for event in traffic.values()),
         bytes_down=sum(event["bytes_down"] for event in traffic.values()),
         failed_rounds=len(faults),
+        privacy=privacy,
     )
 
 

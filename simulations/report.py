@@ -93,10 +93,17 @@ def summarise(jobs: Sequence[Job], results: Results) -> dict[str, Any]:
             }
             for method in ("federated", "federated_distilled")
         },
+        "privacy": _privacy(results),
         "failed_rounds": sum(r.get("failed_rounds", 0) for r in results.values()),
         "cpu_seconds": _seconds(results),
         "peak_mib": max((r["peak_mib"] for r in results.values()), default=0.0),
     }
+
+
+def _privacy(results: Results) -> dict[str, Any] | None:
+    """What one federation gave away of the person who was asked most often: of several, the one that gave most."""
+    promises = [found for r in results.values() if (found := r.get("privacy"))]
+    return max(promises, key=lambda promise: promise["epsilon"], default=None)
 
 
 BYTES = ("bytes_up", "bytes_down")
@@ -147,6 +154,8 @@ def as_table(result: Mapping[str, Any]) -> str:
     )
     for subject, reason in result["skipped"].items():
         console.print(f"{subject} was left out: {reason}.")
+    if result["privacy"]:
+        console.print(_promise(result["privacy"]))
     if result["failed_rounds"]:
         console.print(f"{result['failed_rounds']} rounds had too few usable replies; the record says why.")
     console.print(f"Record: {result['run_dir']}", soft_wrap=True)  # a path is copied: no line breaks
@@ -183,6 +192,15 @@ def _cells(result: Mapping[str, Any], row: str, method: str, key: str, *, severa
         cells += ["", ""]
     cells.append("" if key == "personalised" else f"{result['cpu_seconds'][method]:.0f}")
     return [*cells, f"{100 * spread['worst']:.1f} {spread['worst_subject']}"]
+
+
+def _promise(privacy: Mapping[str, Any]) -> str:
+    """What a federation gave away of a person, with what it was paid for."""
+    return (
+        f"Privacy ({privacy['kind']}): a person's steps in {privacy['rounds']} rounds cost epsilon = "
+        f"{privacy['epsilon']:.3g} at delta = {privacy['delta']:g} (clip {privacy['clip']:g}, noise "
+        f"{privacy['noise_multiplier']:g} clips), for each federation."
+    )
 
 
 def _verdict(name: str, gain: Mapping[str, Any]) -> str:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from protocols.errors import DataError, MessageError, VersionMismatch
+from protocols.facts import MAX_EXAMPLES
 from protocols.manifest import SignedManifest
 from protocols.records import (
-    MAX_EXAMPLES,
     VERSION,
     Evaluation,
     Hello,

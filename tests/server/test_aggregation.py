@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from protocols.errors import AggregationError, UpdateRejected
 from protocols.records import Update
-from server.aggregation import MAX_NORM_RATIO, check_update, weighted_mean
+from server.aggregation import MAX_NORM_RATIO, MAX_STEP_RATIO, check_update, too_long, weighted_mean
 
 SHARED = {"w": np.ones((2, 2), np.float32), "b": np.zeros(3, np.float32)}
 
@@ -119,7 +119,6 @@ def test_each_fault_is_refused_with_sender_and_reason(changes, reason):
         check(**changes)
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
 def test_a_norm_that_overflows_is_huge_too():
     """Finite weights whose squares are not finite do not slip through."""
     with pytest.raises(UpdateRejected, match="norm"):
@@ -142,3 +141,81 @@ def test_checking_changes_nothing():
     before = replace(given_update, weights={k: v.copy() for k, v in given_update.weights.items()})
     check_update(given_update, SHARED, server_round=2, pack="ab")
     assert all(np.array_equal(given_update.weights[k], before.weights[k]) for k in SHARED)
+
+
+def steps(*lengths, statistics=0.0):
+    """Updates of s0, s1, … whose steps have these lengths."""
+    direction = np.full((2, 2), 0.5)  # of norm 1
+    return [
+        update(
+            subject=f"s{i}",
+            weights={
+                "w": (SHARED["w"] + direction * length).astype(np.float32),
+                "b": SHARED["b"],
+                "norm.running_var": np.full(3, 1 + statistics, np.float32),
+            },
+        )
+        for i, length in enumerate(lengths)
+    ]
+
+
+WITH_STATISTICS = SHARED | {"norm.running_var": np.ones(3, np.float32)}
+STUDENT = 2.0  # the length of `w`, all ones
+
+
+def refused(*lengths, **options):
+    return sorted(too_long(steps(*lengths, **options), WITH_STATISTICS))
+
+
+def test_a_step_is_judged_by_the_rounds_median():
+    """Five times the middle one is the limit; who is refused hears lengths and limit."""
+    assert refused(1.0, 0.9, 4.9, 1.1) == []
+    assert too_long(steps(1.0, 1.0, 5.5), WITH_STATISTICS) == {
+        "s2": "s2: a step of length 5.5, the round's median is 1, allowed is 5"
+    }
+
+
+@given(
+    st.lists(st.floats(0.5, 1.0), min_size=3, max_size=9),
+    st.lists(st.floats(0, 1e6), max_size=4),
+)
+def test_honest_people_are_kept_as_long_as_they_are_the_majority(honest, hostile):
+    """Whatever fewer than half of a round send, no step within twice another's is refused."""
+    hostile = hostile[: len(honest) - 1]
+    kept = {f"s{i}" for i in range(len(honest))}
+    assert not kept & set(refused(*honest, *hostile))
+
+
+def test_two_who_differ_are_both_kept_unless_one_is_longer_than_the_student():
+    """Of two, nobody is the majority: a step of 0 must not have the other one refused."""
+    assert refused(0.0, 1.9) == []
+    assert refused(0.1, 1.9) == []
+    assert refused(0.1, STUDENT * 1.1) == ["s1"]
+    assert refused(1.0, 4.9) == []
+
+
+def test_one_alone_has_no_others_to_be_compared_with():
+    """Only what it holds can be judged, not how it differs."""
+    assert refused(100.0) == []
+    assert refused() == []
+
+
+def test_a_loud_person_is_not_refused():
+    """Running statistics follow the signal, and how loud that is says nothing of honesty."""
+    updates = [*steps(1.0, 1.0), *steps(1.0, statistics=50.0)]
+    updates[2] = replace(updates[2], subject="s2")
+    assert too_long(updates, WITH_STATISTICS) == {}
+
+
+def test_variances_below_zero_are_refused_where_no_noise_explains_them():
+    """A client that adds noise for privacy may send them; the mean sets them right."""
+    shared = {"n.running_var": np.ones(2, np.float32)}
+    below = update(weights={"n.running_var": np.float32([-0.1, 1])})
+    with pytest.raises(UpdateRejected, match=r"s0: n\.running_var holds variances below 0"):
+        check_update(below, shared, server_round=2, pack="ab")
+    check_update(below, shared, server_round=2, pack="ab", noisy=True)
+
+
+def test_the_limit_leaves_room_for_the_longest_honest_step():
+    """On real recordings that was 1.64 times the median (docs/federation.md)."""
+    assert MAX_STEP_RATIO >= 3 * 1.64

@@ -56,6 +56,15 @@ def test_the_text_that_the_others_break_is_right():
         ),
         ("test: {repetitions: [1]}", "test: 1", "recordings.test", ["found 1"]),
         ("rounds: 2", "rounds: 0", "federation.rounds", ["found 0", "1 or more"]),
+        ("rounds: 2", "privacy: {kind: global}", "federation.privacy.kind", ["'global'", "local"]),
+        (
+            "rounds: 2",
+            "privacy: {kind: none, clip: 2.0}",
+            "federation.privacy.kind",
+            ["'none'", "central or local"],
+        ),
+        ("rounds: 2", "privacy: {kind: local, clip: 0}", "federation.privacy.clip", ["found 0", "above 0"]),
+        ("rounds: 2", "privacy: {kind: local, noise: 1}", "federation.privacy.noise", ["'noise_multiplier'"]),
         ("rounds: 2", "final_lr: 0", "federation.final_lr", ["found 0", "above 0"]),
         ("{train: {steps: 3, b", "{model: giant, train: {b", "teacher.model", ["'giant'", "convonly"]),
         ("name: tiny", "name: tiny\nstudent: giant", "student", ["found 'giant'", "convonly"]),
@@ -164,6 +173,33 @@ def test_a_file_without_keys_is_refused(text, kind):
     message = refusal(text)
     assert message.startswith("my.yaml, line 1: ")
     assert kind in message
+
+
+@pytest.mark.parametrize("kind", ["central", "local"])
+@pytest.mark.parametrize(
+    ("old", "new", "key", "allowed"),
+    [
+        (
+            "participants: others",
+            "participants: both",
+            "people.participants",
+            "found 'both', allowed is others",
+        ),
+        (
+            "personalise: {",
+            "personalise: {own_normalisation: false, ",
+            "personalise.own_normalisation",
+            "found False, allowed is true",
+        ),
+    ],
+)
+def test_privacy_and_what_would_break_it_are_refused(kind, old, new, key, allowed):
+    """Each is right without privacy."""
+    text = GOOD.replace(old, new)
+    parse_experiment(Source("my.yaml", text))
+    private = text.replace("rounds: 2", f"privacy: {{kind: {kind}}}")
+    line = line_of(private, key.rpartition(".")[2])
+    assert refusal(private) == f"my.yaml, line {line}: {key}: {allowed} with {kind} privacy"
 
 
 @pytest.mark.parametrize("key", ["1: 2", "null: 2", "2020-01-01: 3"])

@@ -38,6 +38,22 @@ def test_a_round_that_was_repeated_after_a_crash_counts_once(record):
     assert (result.bytes_up, result.bytes_down) == (21, 50)
 
 
+def test_a_round_that_failed_and_was_asked_again_did_not_fail(record):
+    """With privacy a good round has no figures of its own: that it was asked again is what counts."""
+    record.append("asked", round=2, clients=["a"])
+    record.append("fault", round=2, reason="0 usable replies")
+    assert read_result(record, ("a", "b")).failed_rounds == 1
+    record.append("asked", round=2, clients=["a"])
+    assert read_result(record, ("a", "b")).failed_rounds == 0
+
+
+def test_the_last_rounds_privacy_is_that_of_the_federation(record):
+    assert read_result(record, ("a", "b")).privacy == {}
+    for epsilon in (1.0, 2.0):
+        record.append("round", round=2, bytes_up=10, bytes_down=20, privacy={"epsilon": epsilon})
+    assert read_result(record, ("a", "b")).privacy == {"epsilon": 2.0}
+
+
 def test_other_parts_and_validation_people_do_not_count(record, tmp_path):
     RunRecord(tmp_path, "other").append("round", round=1, bytes_up=1000, bytes_down=1000)
     record.append("evaluation", round=2, subject="a", split="validation", accuracy={"shared": 0.1})

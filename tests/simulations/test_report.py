@@ -57,6 +57,32 @@ def test_an_accuracy_is_the_mean_over_people():
     assert summary["spread"]["lda"]["worst_subject"] == "a"
 
 
+def test_what_privacy_cost_is_said_of_the_dearest_federation():
+    promise = {
+        "kind": "central",
+        "clip": 1.0,
+        "noise_multiplier": 2.0,
+        "delta": 1e-5,
+        "rounds": 15,
+        "epsilon": 9.608,
+    }
+    cheaper = promise | {"rounds": 3, "epsilon": 3.56}
+    summary = one_fold(
+        federated=federation({"a": 0.5}, {"a": 0.5}) | {"privacy": cheaper},
+        federated_distilled=federation({"a": 0.5}, {"a": 0.5}) | {"privacy": promise},
+    )
+    assert summary["privacy"] == promise
+    said = " ".join(shown(summary).split())
+    assert "Privacy (central): a person's steps in 15 rounds cost epsilon = 9.61 at delta = 1e-05" in said
+    assert "(clip 1, noise 2 clips)" in said
+
+
+def test_without_privacy_nothing_is_said_of_it():
+    summary = one_fold(federated=federation({"a": 0.5}, {"a": 0.5}))
+    assert summary["privacy"] is None
+    assert "epsilon" not in shown(summary)
+
+
 def test_the_worst_decile_is_the_mean_of_the_worst_tenth_rounded_up():
     people = {f"p{k:02}": (k + 1) / 100 for k in range(11)}  # 0.01 … 0.11: a tenth of 11, rounded up, is two
     assert one_fold(lda=result(people))["spread"]["lda"]["worst_decile"] == pytest.approx(0.015)

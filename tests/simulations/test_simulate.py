@@ -14,6 +14,7 @@ import pytest
 from tiny import MYOFED, figures, myofed, strict_json, tiny, write_tiny
 
 from distillation.datasets import open_dataset
+from distillation.privacy import PrivacySpec
 from protocols.errors import ConfigError
 from simulations.choose import Choices, choose_run
 from simulations.experiment_file import Source, parse_experiment
@@ -55,6 +56,19 @@ def test_everything_that_was_promised_is_in_the_result(finished):
     assert finished["seconds"] > 0
     assert finished["failed_rounds"] == 0
     assert finished["peak_mib"] > 50
+
+
+def test_a_private_run_repeats_itself_and_says_what_it_cost(tmp_path, people):
+    """The simulation's noise follows from the seed, so that equal seeds give equal numbers."""
+    text = tiny(people).replace("rounds: 2", "rounds: 2\n  privacy: {kind: central, noise_multiplier: 0.01}")
+    source = Source("tiny.yaml", text)
+    first, second = (
+        simulate(Run(parse_experiment(source), source, tmp_path / name, methods=("federated",)), workers=1)
+        for name in ("a", "b")
+    )
+    assert figures(first) == figures(second)
+    assert first["privacy"]["rounds"] == 2
+    assert first["privacy"]["epsilon"] == PrivacySpec("central", noise_multiplier=0.01).epsilon(2)
 
 
 def test_exactly_the_tested_people_are_reported(finished):

@@ -1,0 +1,114 @@
+"""The job of `myofed join`: keep one SuperNode running until it is told to stop, and say what it does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from client.join.client_folder import ClientFolder, write_private
+from client.join.conditions import Conditions
+from client.join.journal import entries
+from client.join.own_recordings import own_spec
+from client.join.patience import Patience
+from client.join.supernode import SuperNode
+from protocols.invitation import read_invitation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+SILENT_S = 20.0  # a server that can be reached lets a SuperNode in within about 5 s of its start
+CONNECTED, CONNECTING, WAITING = "connected", "connecting", "waiting before the next try"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinJob:
+    """One device's part in federations.
+
+    Attributes:
+        invitation: the file that `myofed serve invite` wrote.
+        recordings: a dataset's folder.
+        store: the client's own folder.
+        subject: whose recordings; None: see `own_spec`.
+        conditions: when this device works.
+    """
+
+    invitation: Path
+    recordings: Path
+    store: Path
+    subject: str | None = None
+    conditions: Conditions = field(default_factory=Conditions)
+
+
+def join(job: JoinJob) -> NoReturn:
+    """Take part in every run of the server, until KeyboardInterrupt.
+
+    Raises:
+        ConfigError: recordings, folder or programs are not as they should be; nothing was started.
+        DataError: the invitation or the recordings cannot be used, or the server lets the invitation in no more.
+        VersionMismatch: the invitation is of another version.
+    """
+    invitation = read_invitation(job.invitation)
+    spec = own_spec(invitation, job.recordings, job.store, subject=job.subject)
+    folder = ClientFolder(job.store.absolute())
+    folder.belongs_to(invitation)
+    with folder.alone():
+        folder.write(invitation, spec, job.conditions)
+        log.info("%s: recordings of %s; they stay on this device", invitation.name, spec.subject)
+        if spec.test is None:
+            log.warning("one repetition only: this device trains, but is not tested and gets no own student")
+        log.info("the server's authority: %s", invitation.fingerprint)
+        _Member(folder, invitation.address).stay()
+
+
+class _Member:
+    """The loop around one SuperNode after the other."""
+
+    def __init__(self, folder: ClientFolder, address: str) -> None:
+        self._folder = folder
+        self._address = address
+        self._patience = Patience()
+        self._told = sum(1 for _ in entries(folder.journal))
+
+    def stay(self) -> NoReturn:
+        while True:
+            self._now(CONNECTING)
+            node = SuperNode(self._folder, self._address)
+            try:
+                self._follow(node)
+            finally:
+                node.stop()
+            delay_s = self._patience.after(node.ending(), now_s=time.monotonic())
+            self._now(WAITING)
+            log.warning("the SuperNode ended; again in %.0f s (its words: %s)", delay_s, self._folder.log)
+            time.sleep(delay_s)
+
+    def _follow(self, node: SuperNode) -> None:
+        """Until the SuperNode ends."""
+        started_s, connected, warned = time.monotonic(), False, False
+        while node.runs:
+            if node.connected and not connected:
+                connected = True
+                self._now(CONNECTED)
+                log.info("connected to %s; waiting for tasks (Ctrl-C ends it)", self._address)
+            if not node.connected and not warned and time.monotonic() - started_s > SILENT_S:
+                warned = True
+                log.warning("no answer from %s yet; trying on", self._address)
+            self._tell()
+            time.sleep(POLL_S)
+        self._tell()
+
+    def _tell(self) -> None:
+        """What was answered since the last look."""
+        fresh = list(entries(self._folder.journal))[self._told :]
+        self._told += len(fresh)
+        for entry in fresh:
+            log.info("%s", entry.text())
+
+    def _now(self, state: str) -> None:
+        write_private(self._folder.state, json.dumps({"state": state, "since_s": int(time.time())}))

@@ -1,0 +1,101 @@
+"""`myofed serve …`: make a server, invite and revoke clients, run a federation."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from protocols.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+INVITE, REVOKE = "invite", "revoke"
+
+
+def serve(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EXPERIMENT.yaml | invite NAME | revoke NAME]", help="What to do."),
+    ] = None,
+    *,
+    server: Annotated[Path, typer.Option(help="The server's folder: keys, clients, logs.")] = Path(
+        "myofed-server"
+    ),
+    init: Annotated[
+        bool, typer.Option("--init", help="Make the folder: authority, certificates, keys.")
+    ] = False,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="With --init: where clients find the server.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="With invite: how long it is valid.")] = 365,
+    out: Annotated[Path | None, typer.Option(help="With invite: the file; default NAME.myofed.")] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where clients come; default: all addresses, at the same port."
+        ),
+    ] = None,
+    run_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run: its name or folder.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")
+    ] = False,
+) -> None:
+    """A real server for invited clients: Flower's SuperLink behind a proxy with TLS, and one run to its end."""
+    from server.serve.job import (
+        ServeJob,
+        init_server,
+        init_text,
+        invite_client,
+        invite_text,
+        revoke_client,
+        revoke_text,
+        serve_text,
+    )
+    from server.serve.job import serve as run_serve
+
+    _log_to_stderr()
+    said = words or []
+    if init:
+        if said or address is None:
+            raise ConfigError("serve --init: expected --address HOST:PORT and nothing else to do")
+        _report(init_server(server, address), init_text, as_json=as_json)
+    elif said[:1] == [INVITE]:
+        _report(invite_client(server, _name(said), days=days, out=out), invite_text, as_json=as_json)
+    elif said[:1] == [REVOKE]:
+        _report(revoke_client(server, _name(said)), revoke_text, as_json=as_json)
+    else:
+        if len(said) > 1:
+            raise ConfigError(
+                f"serve: found {' '.join(said)!r}, expected one experiment, invite NAME or revoke NAME"
+            )
+        job = ServeJob(server, Path(said[0]) if said else None, resume, run_dir, listen)
+        _report(run_serve(job), serve_text, as_json=as_json)
+
+
+def _name(said: list[str]) -> str:
+    if len(said) != 2:
+        raise ConfigError(f"serve {said[0]}: found {len(said) - 1} names, expected one")
+    return said[1]
+
+
+def _report(result: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str], *, as_json: bool) -> None:
+    sys.stdout.write((json.dumps(result) if as_json else text(result)) + "\n")
+
+
+def _log_to_stderr() -> None:
+    """What the server does, line by line: it runs for days, and nobody watches a bar."""
+    room = logging.getLogger("server")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    room.addHandler(handler)
+    room.setLevel(logging.INFO)

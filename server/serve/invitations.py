@@ -1,0 +1,180 @@
+"""Who may come: one file a client, which `invite` and `revoke` change and the SuperLink's list follows.
+
+The private key is in the invitation alone; the server keeps the public one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_public_key,
+)
+
+from protocols.errors import ConfigError, DataError, LinkError
+from protocols.invitation import Invitation, check_name, write_invitation
+from protocols.signing import load_or_create_key, public_key_of
+from server.serve.app_bundle import signed_bundle
+from server.serve.authority import authority_key
+from server.serve.server_folder import make_private_folder, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from server.serve.control import Control
+    from server.serve.server_folder import ServerFolder
+
+log = logging.getLogger(__name__)
+
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One invited client, as the server knows it.
+
+    Attributes:
+        name: as the operator calls it.
+        public_key: OpenSSH, EC P-384.
+        invited_s: Unix time.
+        expires_s: Unix time from which it may come no more.
+        revoked_s: Unix time of `revoke`, or None.
+    """
+
+    name: str
+    public_key: str
+    invited_s: int
+    expires_s: int
+    revoked_s: int | None = None
+
+    def may_come(self, now_s: float) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_s is None and now_s < self.expires_s
+
+
+def invite(
+    folder: ServerFolder, name: str, out: Path, *, days: int, now_s: float | None = None
+) -> Invitation:
+    """Make a client's key pair and its invitation; the SuperLink learns of it by `follow`.
+
+    Raises:
+        ConfigError: the name is none or is taken, or `out` exists.
+    """
+    check_name(name)
+    now = int(time.time() if now_s is None else now_s)
+    path = _file(folder, name)
+    if path.exists():
+        raise ConfigError(
+            f"{name}: is invited already; choose another name, or `myofed serve revoke {name}` first"
+        )
+    key = ec.generate_private_key(ec.SECP384R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    invitation = Invitation(
+        name=name,
+        address=folder.address(),
+        ca_certificate=folder.ca_certificate.read_text(),
+        private_key=private,
+        pack_key=public_key_of(load_or_create_key(folder.pack_key)),
+        app_key=signed_bundle(folder).signature.public_key,
+        expires_s=now + days * DAY_S,
+    )
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    write_invitation(out, invitation, authority_key(folder))
+    _write(folder, Client(name, public, now, invitation.expires_s))
+    return invitation
+
+
+def revoke(folder: ServerFolder, name: str, *, now_s: float | None = None) -> Client:
+    """End a client's access; its file is kept under another name, so that the name is free again.
+
+    Raises:
+        ConfigError: nobody of that name is invited.
+    """
+    path = _file(folder, check_name(name))
+    if not path.exists():
+        raise ConfigError(
+            f"{name}: found no such client, invited are {sorted(c.name for c in clients(folder))}"
+        )
+    client = replace(_read(path), revoked_s=int(time.time() if now_s is None else now_s))
+    write_private(path.with_name(f"{name}.revoked-{client.revoked_s}.json"), _as_json(client))
+    path.unlink()
+    return client
+
+
+def clients(folder: ServerFolder) -> list[Client]:
+    """Everybody who is invited, by name; those who were revoked are not, nor those whose file is damaged."""
+    found = []
+    for path in sorted(folder.clients.glob("*.json")):
+        try:
+            found.append(_read(path))
+        except DataError as error:  # one damaged file must not keep others from being revoked
+            log.warning("%s", error)
+    return [client for client in found if client.revoked_s is None]
+
+
+def follow(control: Control, folder: ServerFolder, *, now_s: float | None = None) -> tuple[list[str], int]:
+    """Make the SuperLink's list of keys that of the folder: whoever is not in it may not come.
+
+    Returns:
+        The names that were let in now, and how many keys were ended.
+
+    Raises:
+        LinkError: the SuperLink does not answer.
+    """
+    now = time.time() if now_s is None else now_s
+    wanted = {_pem(client): client.name for client in clients(folder) if client.may_come(now)}
+    found = control.nodes()
+    ended = [node_id for key, node_id in found.items() if key not in wanted]
+    for node_id in ended:
+        control.unregister(node_id)
+    fresh = {key: name for key, name in wanted.items() if key not in found}
+    return sorted(filter(None, (_register(control, key, name) for key, name in fresh.items()))), len(ended)
+
+
+def _register(control: Control, key: bytes, name: str) -> str | None:
+    """The name, if the SuperLink took the key; it never takes one back that was ended, and others must not wait."""
+    try:
+        control.register(key, name)
+    except LinkError as error:
+        log.warning("%s; revoke %s and invite it anew", error, name)
+        return None
+    return name
+
+
+def _pem(client: Client) -> bytes:
+    """A client's public key as the SuperLink keeps it: PEM."""
+    key = load_ssh_public_key(client.public_key.encode())
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _file(folder: ServerFolder, name: str) -> Path:
+    return folder.clients / f"{name}.json"
+
+
+def _as_json(client: Client) -> bytes:
+    return json.dumps(asdict(client), indent=1).encode()
+
+
+def _write(folder: ServerFolder, client: Client) -> None:
+    make_private_folder(folder.clients)
+    write_private(_file(folder, client.name), _as_json(client))
+
+
+def _read(path: Path) -> Client:
+    try:
+        client = Client(**json.loads(path.read_text()))
+        load_ssh_public_key(client.public_key.encode())
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"client {path}: {error!r}; restore it from a backup, or remove it to end its access"
+        ) from None
+    return client

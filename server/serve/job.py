@@ -1,0 +1,184 @@
+"""The jobs of `myofed serve`: make a server, invite, revoke, run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protocols.errors import ConfigError, LinkError
+from protocols.invitation import check_address, fingerprint
+from protocols.signing import load_or_create_key, public_key_of
+from server.serve.app_bundle import signed_bundle
+from server.serve.authority import create_authority, renew_certificates
+from server.serve.control import open_control
+from server.serve.deployment import deployment
+from server.serve.invitations import follow, invite, revoke
+from server.serve.served_experiment import begun_run, new_run, read_served
+from server.serve.served_run import run_to_end
+from server.serve.server_folder import ServerFolder, make_private_folder, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+NOW, LATER = "at once", "when the server starts"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeJob:
+    """One run of a server.
+
+    Attributes:
+        server: the server's folder.
+        experiment: YAML file, or None with `resume`.
+        resume: a run to go on with, or None.
+        run_dir: where runs are kept.
+        listen: host:port on which clients come; None: every address of this machine, at the address's port.
+    """
+
+    server: Path
+    experiment: Path | None
+    resume: str | None
+    run_dir: Path
+    listen: str | None = None
+
+
+def init_server(root: Path, address: str) -> dict[str, Any]:
+    """Make a server's folder, or give the one that is there another address.
+
+    Raises:
+        ConfigError: the address is none, or the folder holds something else.
+    """
+    check_address(address)
+    folder = ServerFolder(root.absolute())
+    if folder.root.exists() and any(folder.root.iterdir()) and not folder.ca_key.exists():
+        raise ConfigError(f"--server {root}: is not empty and no server's folder; name a new one")
+    create_authority(folder)
+    write_private(folder.settings, json.dumps({"address": address}, indent=1).encode())
+    make_private_folder(folder.clients)
+    renew_certificates(folder)
+    pack_key = public_key_of(load_or_create_key(folder.pack_key))
+    return {
+        "server": str(folder.root),
+        "address": address,
+        "fingerprint": fingerprint(folder.ca_certificate.read_text()),
+        "pack_key": pack_key,
+        "app_key": signed_bundle(folder).signature.public_key,
+    }
+
+
+def init_text(result: Mapping[str, Any]) -> str:
+    """What the operator does next."""
+    return (
+        f"server's folder: {result['server']} (keep a backup; nobody else may read it)\n"
+        f"authority's fingerprint: {result['fingerprint']}\n"
+        f"invite a client:  myofed serve invite NAME --server {result['server']}\n"
+        "a new client runs: myofed join NAME.myofed --recordings DIR"
+    )
+
+
+def invite_client(root: Path, name: str, *, days: int, out: Path | None) -> dict[str, Any]:
+    """Write a client's invitation; a running server lets it in at once.
+
+    Raises:
+        ConfigError: no server's folder, the name is none or is taken, or the file exists.
+    """
+    folder = ServerFolder.existing(root)
+    path = out or Path(f"{name}.myofed")
+    invitation = invite(folder, name, path, days=days)
+    return {
+        "name": name,
+        "invitation": str(path),
+        "address": invitation.address,
+        "fingerprint": invitation.fingerprint,
+        "expires_s": invitation.expires_s,
+        "in_force": _in_force(folder),
+    }
+
+
+def invite_text(result: Mapping[str, Any]) -> str:
+    """What to do with the file."""
+    return (
+        f"{result['invitation']} is {result['name']}'s key: send it as you would a password, then delete it here.\n"
+        f"{result['name']} runs: myofed join {Path(result['invitation']).name} --recordings DIR\n"
+        f"and compares the authority's fingerprint: {result['fingerprint']}\n"
+        f"In force {result['in_force']}."
+    )
+
+
+def revoke_client(root: Path, name: str) -> dict[str, Any]:
+    """End a client's access.
+
+    Raises:
+        ConfigError: no server's folder, or nobody of that name is invited.
+    """
+    folder = ServerFolder.existing(root)
+    revoke(folder, name)
+    return {"name": name, "revoked": True, "in_force": _in_force(folder)}
+
+
+def revoke_text(result: Mapping[str, Any]) -> str:
+    """That it is done, and from when on."""
+    return f"{result['name']} may come no more. In force {result['in_force']}."
+
+
+def serve(job: ServeJob) -> dict[str, Any]:
+    """Run a federation of invited clients to its end.
+
+    Raises:
+        ConfigError: folder, experiment or programs are not as they should be; nothing was started.
+        LinkError: SuperLink or proxy do not come up.
+        AggregationError: the run failed again and again.
+    """
+    folder = ServerFolder.existing(job.server)
+    listen = job.listen or f"0.0.0.0:{check_address(folder.address())[1]}"
+    run = _run_folder(job)
+    try:
+        with deployment(folder, listen) as running:
+            log.info("clients come to %s; the run is %s", folder.address(), run)
+            record = run_to_end(running, run)
+            restarts = {"superlink": running.superlink.restarts, "proxy": running.proxy.restarts}
+    except KeyboardInterrupt:
+        log.warning("go on with: myofed serve --resume %s --server %s", run, job.server)
+        raise
+    events = list(record.events())
+    rounds = {event["round"] for event in events if event["event"] == "round"}
+    result = {
+        "run": run.name,
+        "run_dir": str(run),
+        "engine": "deployment",
+        "rounds": len(rounds),
+        "run_restarts": sum(event["event"] == "restart" for event in events),
+        "process_restarts": restarts,
+    }
+    write_private(run / "result.json", json.dumps(result, indent=1).encode())
+    return result
+
+
+def serve_text(result: Mapping[str, Any]) -> str:
+    """Where the record is."""
+    return f"{result['rounds']} rounds; the record is in {result['run_dir']} (look at it with `myofed watch`)"
+
+
+def _run_folder(job: ServeJob) -> Path:
+    if (job.experiment is None) == (job.resume is None):
+        raise ConfigError("serve: expected either an experiment's YAML file or --resume RUN")
+    if job.resume is not None:
+        return begun_run(job.resume, job.run_dir)
+    path = Path(str(job.experiment))
+    experiment, text = read_served(path)
+    return new_run(experiment, (str(path), text), job.run_dir)
+
+
+def _in_force(folder: ServerFolder) -> str:
+    """Tell the SuperLink; from when on what was changed holds."""
+    try:
+        with open_control(folder) as control:
+            follow(control, folder)
+    except LinkError:  # it is not running, or on its way up
+        return LATER
+    return NOW

@@ -1,0 +1,124 @@
+"""One run on a deployment, kept going to its end: whatever stops it, it goes on behind its last checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from protocols.errors import AggregationError, LinkError
+from server.plan import Plan
+from server.run_record import RunRecord
+from server.serve.control import FINISHED, open_control
+from server.serve.served_experiment import PLAN_FILE
+from server.serve.supervised import backoff_s
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from server.serve.deployment import Deployment
+
+log = logging.getLogger(__name__)
+
+POLL_S = 1.0  # how often the run and the processes are looked at
+GIVE_UP = 3  # failures in a row without a new round: what fails then will fail again
+LOG_CHARACTERS = 300  # of the ServerApp's last words, in an error message
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One run of Flower's; a federation may take several."""
+
+    run_id: int
+    rounds: int
+    superlink_restarts: int
+
+
+def run_to_end(deployment: Deployment, folder: Path) -> RunRecord:
+    """Submit the plan of a run's folder, and again after each failure, until the record says that it is complete.
+
+    Raises:
+        AggregationError: it failed three times in a row without a new round, with the ServerApp's last words.
+    """
+    plan_file = (folder / PLAN_FILE).absolute()
+    plan = Plan.read(plan_file)
+    record, failures = RunRecord(folder, plan.part), 0
+    while not _complete(record):
+        attempt = _submit(deployment, record, plan_file)
+        status = _wait(deployment, attempt)
+        if _complete(record):
+            break
+        progressed = _rounds(record) > attempt.rounds
+        disturbed = deployment.superlink.restarts > attempt.superlink_restarts
+        failures = 0 if progressed or disturbed else failures + 1
+        words = _last_words(deployment, attempt, folder)
+        if failures >= GIVE_UP:
+            raise AggregationError(
+                f"run {folder.name}: {status}, {failures} times without a new round; {words}; all of it in "
+                f"{folder / 'serverapp.log'}"
+            )
+        why = "the SuperLink ended" if disturbed else words  # then the ServerApp's last words say nothing
+        record.append("restart", reason=f"{status}: {why}" if why else status)
+        log.warning("run %s: %s; it goes on behind its last checkpoint", folder.name, status)
+        _pause(deployment, backoff_s(failures))
+    return record
+
+
+def _submit(deployment: Deployment, record: RunRecord, plan_file: Path) -> _Attempt:
+    while True:
+        try:
+            with open_control(deployment.folder) as control:
+                run_id = control.start_run(str(plan_file))
+        except LinkError as error:  # the SuperLink is on its way up again
+            log.warning("%s", error)
+            _pause(deployment, POLL_S)
+        else:
+            return _Attempt(run_id, _rounds(record), deployment.superlink.restarts)
+
+
+def _wait(deployment: Deployment, attempt: _Attempt) -> str:
+    """The status with which Flower's run ended. Ctrl-C ends the run, too."""
+    try:
+        while True:
+            _pause(deployment, POLL_S)
+            with suppress(LinkError), open_control(deployment.folder) as control:
+                status = control.run_status(attempt.run_id)
+                if status.startswith(FINISHED):
+                    return status
+    except KeyboardInterrupt:
+        with suppress(LinkError), open_control(deployment.folder) as control:
+            control.stop_run(attempt.run_id)
+        raise
+
+
+def _pause(deployment: Deployment, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while True:
+        deployment.tend()
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, POLL_S))
+
+
+def _last_words(deployment: Deployment, attempt: _Attempt, folder: Path) -> str:
+    """The last line of the ServerApp's log; all of it is kept in the run's folder."""
+    try:
+        with open_control(deployment.folder) as control:
+            text = control.log(attempt.run_id)
+    except LinkError:
+        return ""
+    with (folder / "serverapp.log").open("a") as file:
+        file.write(text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:LOG_CHARACTERS] if lines else ""
+
+
+def _complete(record: RunRecord) -> bool:
+    return any(event["event"] == "stop" for event in record.events())
+
+
+def _rounds(record: RunRecord) -> int:
+    return max((event["round"] for event in record.events() if event["event"] == "round"), default=0)
