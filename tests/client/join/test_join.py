@@ -161,6 +161,7 @@ def test_a_killed_join_leaves_nobody_behind(folder, running, dataset, tmp_path):
     assert not status_of(home)["running"]
 
 
+@pytest.mark.slow  # Flower's lease alone is a minute
 def test_a_killed_supernode_is_started_again_and_waits_out_its_lease(folder, running, dataset, tmp_path):
     home = tmp_path / "again"
     with joined(invited(folder, "again", tmp_path), dataset, home, "--subject", "s1") as process:

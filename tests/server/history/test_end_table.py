@@ -19,6 +19,7 @@ RESULT = {
     "student": "convonly",
     "parameters": 63_328,
     "skipped": {},
+    "privacy": None,
     "per_subject": {"anna": {}, "ben": {}},
     "accuracy": {"lda": 0.512, "federated": 0.734, "personalised_without_teacher": 0.861, "pooled": None},
     "spread": {
