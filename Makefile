@@ -8,8 +8,8 @@ PIP_FLAGS ?=
 # Debian packages that tests need beside Python; a machine that has them all is left alone.
 SYSTEM_PACKAGES := git python3-venv gcc libc6-dev make mosquitto nginx-light gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc chromium
 
-# The figures that need no hour: frames, clock, firmware, links, live gestures, the desk, donning.
-BENCHMARKS := frames clock firmware_core link live live_people desk donning
+# The figures that need no hour: frames, clock, firmware, links, live gestures, the desk, donning, the live page.
+BENCHMARKS := frames clock firmware_core link live live_people desk donning dashboard
 
 .PHONY: demo board-demo test lint bench full system help
 
@@ -31,7 +31,7 @@ lint: .venv/installed  ## ruff, mypy --strict, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/installed  ## the figures of the README: boards and links, and real recordings with one seed (about 35 minutes on two cores)
+bench: .venv/installed  ## the figures of the README: boards and links, and real recordings with one seed (about 40 minutes on two cores)
 	for name in $(BENCHMARKS); do $(BIN)/myofed bench $$name || exit 1; done
 	$(BIN)/python benchmarks/real_people.py --seed 0
 
