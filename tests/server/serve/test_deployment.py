@@ -143,6 +143,7 @@ def node_spec(path, dataset, subject, pack_key):
     return path
 
 
+@pytest.mark.slow  # a minute; test_join.py has the same way by the command, in every run
 def test_two_invited_clients_end_two_rounds_with_a_whole_record(folder, running, dataset, tmp_path):
     rounds = RoundsSpec(rounds=2, train=FEW_STEPS, evaluate_every=2, deadline_s=WAIT_S)
     experiment = ServedExperiment(SIGNAL, "tiny", "convonly", rounds, min_clients=2, wait_s=WAIT_S)
