@@ -62,6 +62,8 @@ def test_the_page_shows_gestures_people_pack_and_fidelity(tmp_path):
         page = browser.new_page()
         page.goto(f"{address}/teacher/both")
         page.get_by_text("The teacher helps").wait_for()
+        page.locator(".gains-row").nth(5).wait_for()  # what a script draws comes after the words
+        page.locator(".dots-row").nth(3).wait_for()
         assert page.locator(".gains-row").count() == 6
         assert page.locator(".dots-row").count() == 4
         assert "CC-BY-4.0" in page.locator(".facts").inner_text()
