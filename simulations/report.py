@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distillation.scores import over_people, paired_difference
+from server.history.methods import UNLABELLED_LDA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,6 @@ ROWS = {
     "personalised_without_teacher": ("personalised", "federated", "personalised"),
     "personalised": ("personalised + pack", "federated_distilled", "personalised"),
 }
-UNLABELLED_LDA = "LDA, others' data"
 LEGEND = (
     "pooled: one student for everybody's data in one place. + pack: distilled from the teacher's knowledge pack. "
     "personalised: the federation's student, fitted to each person. worst 10 %: mean of the worst tenth of the people."
