@@ -22,8 +22,8 @@ demo: .venv/installed  ## a federated simulation on synthetic people: no data, n
 board-demo: .venv/installed  ## emulated boards, a broker, recordings, a federation, live gestures (two minutes; `make system` first)
 	$(BIN)/python -m simulations.board_demo
 
-test: .venv/installed  ## all tests but the slow ones; their summary is the last line
-	$(BIN)/python -m pytest -m "not slow and not hardware"
+test: .venv/installed  ## all tests but the slow ones, a process a core; their summary is the last line
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow and not hardware"
 
 lint: .venv/installed  ## ruff, mypy --strict, and who may import whom
 	$(BIN)/ruff check .
