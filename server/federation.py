@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from flwr.app import ConfigRecord
 
 from distillation.distil import distil
 from distillation.teach import new_model
 from distillation.weights import get_weights
 from protocols.errors import ConfigError
-from protocols.records import Hello, count_bytes, weights_from_record, weights_to_record
+from protocols.records import Hello
 from server.checkpoint import latest_checkpoint, save_checkpoint
 from server.cohort import gather
 from server.fidelity import FidelitySample
 from server.pack_delivery import OfferedPack, deliver
-from server.phase_times import PhaseTimes, busy_s
+from server.phase_times import PhaseTimes
 from server.privacy import check_privacy
 from server.run_record import RunRecord
-from server.strategy import FederatedDistillation, student_version
+from server.strategy import FederatedDistillation
 from server.tensorboard_events import scalars
+from server.training import student_version
 
 if TYPE_CHECKING:
-    from flwr.app import Message
     from flwr.serverapp import Grid
 
     from protocols.records import Weights
@@ -105,28 +104,20 @@ def _lacks_evaluation(record: RunRecord, plan: Plan, server_round: int) -> bool:
 def _train_round(grid: Grid, strategy: FederatedDistillation, server_round: int, weights: Weights) -> Weights:
     """One round of training and its checkpoint; the weights stay as they were if too few clients answered."""
     times = PhaseTimes()
-    with times.phase("sending"):
-        messages = list(
-            strategy.configure_train(server_round, weights_to_record(weights), ConfigRecord(), grid)
-        )
-        asked_s = time.time()
-        replies = _ask(grid, messages, strategy)
-        answered_s = time.time()
-    with times.phase("aggregation"):
-        arrays, metrics = strategy.aggregate_train(server_round, replies)
-        weights = weights if arrays is None else weights_from_record(arrays)
-    times.part_of("training", "sending", busy_s(strategy.trained, asked_s, answered_s))
+    trained = strategy.train(grid, server_round, weights, times)
+    weights = weights if trained.weights is None else trained.weights
     with times.phase("checkpoint"):
         save_checkpoint(strategy.record.checkpoint_folder(), server_round, weights)
     strategy.record.append(
         "round",
         round=server_round,
         of=strategy.plan.rounds.rounds,
-        asked=len(messages),
-        answered=strategy.num_usable,
-        metrics=dict(metrics or {}),
+        asked=trained.asked,
+        answered=trained.answered,
+        metrics=trained.metrics,
         **strategy.privacy.spent(),
-        **_traffic(strategy, replies),
+        bytes_down=trained.bytes_down,
+        bytes_up=trained.bytes_up,
         student_version=student_version(weights),
         seconds=round(times.seconds, 3),
         spent=times.rounded(),
@@ -146,30 +137,7 @@ def _evaluate_round(
         facts = fidelity.facts(weights, strategy.plan)
         strategy.record.append("fidelity", round=server_round, **facts)
     times = PhaseTimes()
-    arrays = weights_to_record(weights)
-    messages = list(strategy.configure_evaluate(server_round, arrays, ConfigRecord(), grid))
-    if not messages:
-        return
-    replies = _ask(grid, messages, strategy)
-    metrics = strategy.aggregate_evaluate(server_round, replies)
-    strategy.record.append(
-        "evaluated",
-        round=server_round,
-        metrics=dict(metrics or {}),
-        **_traffic(strategy, replies),
-        seconds=round(times.seconds, 3),
-    )
-
-
-def _ask(grid: Grid, messages: list[Message], strategy: FederatedDistillation) -> list[Message]:
-    """What came back before the deadline."""
-    return list(grid.send_and_receive(messages, timeout=strategy.plan.rounds.deadline_s))
-
-
-def _traffic(strategy: FederatedDistillation, replies: list[Message]) -> dict[str, int]:
-    """Bytes of the records that went to the nodes and came from them."""
-    answered = (reply for reply in replies if not reply.has_error())
-    return {
-        "bytes_down": strategy.bytes_down,
-        "bytes_up": sum(count_bytes(reply.content) for reply in answered),
-    }
+    evaluated = strategy.evaluate(grid, server_round, weights)
+    if evaluated is not None:
+        seconds = round(times.seconds, 3)
+        strategy.record.append("evaluated", round=server_round, **asdict(evaluated), seconds=seconds)

@@ -21,7 +21,7 @@ from client.app import app
 from protocols.errors import AggregationError, ConfigError
 from protocols.records import Task
 from server.federation import run_federation
-from server.strategy import student_version
+from server.training import student_version
 from simulations.engine import InProcessGrid, run_in_process
 
 KEYS = {

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as npst
 from small_federation import make_plan
 
 from client.app import app
-from protocols.records import Evaluation, Introduction, Update, weights_to_record
+from protocols.records import Evaluation, Introduction, Update
 from server.cohort import UNREADABLE, Member
 from server.run_record import RunRecord
 from server.strategy import FederatedDistillation
@@ -135,8 +135,8 @@ class Round:
         self.grid = InProcessGrid(app, 0, {})
         made = make_plan(folder, **plan)
         self.strategy = FederatedDistillation(made, members, RunRecord(folder / "run", "part"))
-        configure = self.strategy.configure_train if role == "train" else self.strategy.configure_evaluate
-        self.asked = list(configure(1, weights_to_record(SHARED), ConfigRecord(), self.grid))
+        self.training = self.strategy.training.begin(1, SHARED, members)
+        self.asked = self.training.asked if role == "train" else self.strategy.evaluating.questions(1, SHARED)
         for number, message in enumerate(self.asked):
             message.metadata.__dict__["_message_id"] = f"m{number}"
 
@@ -179,11 +179,11 @@ def test_no_update_whatever_raises_out_of_a_round(tmp_path, content, origin):
     one = Round(tmp_path)
     answers, node_id = origin
     hostile = sent(one.asked, content, answers=answers, node_id=node_id)
-    arrays, _ = one.strategy.aggregate_train(1, one.answers(update_of, [hostile]))
-    assert all(np.isfinite(array.numpy()).all() for array in arrays.values())
+    trained = one.training.end(one.answers(update_of, [hostile]))
+    assert all(np.isfinite(array).all() for array in trained.weights.values())
     accepted = {line["subject"] for line in one.lines("client") if "num_examples" in line}
     assert {"s0", "s1"} <= accepted
-    assert one.strategy.num_usable == len(accepted)
+    assert trained.answered == len(accepted)
 
 
 @FEW
@@ -193,7 +193,7 @@ def test_no_evaluation_whatever_raises_out_of_a_round(tmp_path, content, origin)
     one = Round(tmp_path, role="validate", min_replies=1)
     answers, node_id = origin
     hostile = sent(one.asked, content, answers=answers, node_id=node_id)
-    metrics = one.strategy.aggregate_evaluate(1, one.answers(evaluation_of, [hostile]))
+    metrics = one.strategy.evaluating.recorded(1, one.asked, one.answers(evaluation_of, [hostile]))
     assert 0 <= metrics["accuracy_shared"] <= 1
     assert {"s0", "s1"} <= {line["subject"] for line in one.lines("evaluation")}
 
@@ -204,7 +204,7 @@ def test_every_trick_with_an_array_is_rejected_by_name(tmp_path, data):
     content = update_of("s2").to_record()
     content["weights"]["w"] = Array("float32", (4, 4), "numpy.ndarray", data)
     one = Round(tmp_path)
-    one.strategy.aggregate_train(1, one.answers(update_of, [sent(one.asked, content)]))
+    one.training.end(one.answers(update_of, [sent(one.asked, content)]))
     (line,) = [line for line in one.lines("client") if line["subject"] == "s2"]
     assert ": w" in line["rejected"] or "s2: a step of length" in line["rejected"]
 
@@ -215,7 +215,7 @@ def test_a_header_that_claims_a_terabyte_allocates_nothing(tmp_path):
     claim = claiming("{'descr': '<f4', 'fortran_order': False, 'shape': (250000000000,), }")
     content["weights"]["w"] = Array("float32", (4, 4), "numpy.ndarray", claim)
     one = Round(tmp_path)
-    one.strategy.aggregate_train(1, one.answers(update_of, [sent(one.asked, content)]))
+    one.training.end(one.answers(update_of, [sent(one.asked, content)]))
     (line,) = [line for line in one.lines("client") if "rejected" in line]
     assert "found 0 bytes for an array float32(250000000000,)" in line["rejected"]
 
@@ -234,7 +234,7 @@ def test_an_answer_larger_than_the_student_is_rejected_before_it_is_decoded(tmp_
     decoded = []
     real = Update.from_record
     monkeypatch.setattr(Update, "from_record", lambda c: decoded.append(c) or real(c))
-    one.strategy.aggregate_train(1, one.answers(update_of, [sent(one.asked, content)]))
+    one.training.end(one.answers(update_of, [sent(one.asked, content)]))
     (line,) = [line for line in one.lines("client") if "rejected" in line]
     assert "bytes, expected at most" in line["rejected"]
     assert len(decoded) == 2
@@ -244,19 +244,19 @@ def test_a_step_out_of_all_proportion_is_rejected_with_its_length(tmp_path):
     """Against the round's median; the others are averaged as if it had never come."""
     one = Round(tmp_path)
     far = update_of("s2", scale=0.5).to_record()
-    arrays, _ = one.strategy.aggregate_train(1, one.answers(update_of, [sent(one.asked, far)]))
+    trained = one.training.end(one.answers(update_of, [sent(one.asked, far)]))
     (line,) = [line for line in one.lines("client") if "rejected" in line]
     assert line["subject"] == "s2"
     assert "the round's median is" in line["rejected"]
-    without, _ = Round(tmp_path).strategy.aggregate_train(1, one.answers(update_of, []))
-    assert all(np.array_equal(arrays[n].numpy(), without[n].numpy()) for n in SHARED)
+    without = Round(tmp_path).training.end(one.answers(update_of, []))
+    assert all(np.array_equal(trained.weights[n], without.weights[n]) for n in SHARED)
 
 
 def test_a_variance_below_zero_is_rejected(tmp_path):
     """Its root would be NaN on everybody's device."""
     bad = update_of("s2", weights=SHARED | {"norm.running_var": np.float32([1, 1, -1e-6, 1])})
     one = Round(tmp_path)
-    one.strategy.aggregate_train(1, one.answers(update_of, [sent(one.asked, bad.to_record())]))
+    one.training.end(one.answers(update_of, [sent(one.asked, bad.to_record())]))
     (line,) = [line for line in one.lines("client") if "rejected" in line]
     assert "norm.running_var holds variances below 0" in line["rejected"]
 
@@ -267,21 +267,21 @@ def test_replays_are_on_record_and_change_nothing(tmp_path):
     mine, again = (sent(one.asked, update_of("s2").to_record()) for _ in range(2))
     old = sent(one.asked, update_of("s2").to_record(), answers="of round 0")
     foreign = sent(one.asked, update_of("s0", scale=5.0).to_record(), answers="m0")
-    one.strategy.aggregate_train(1, [foreign, *one.answers(update_of, [mine, again, old])])
+    trained = one.training.end([foreign, *one.answers(update_of, [mine, again, old])])
     strays = [(line["subject"], line["reason"]) for line in one.lines("stray")]
     assert strays == [
         ("s2", "answered in place of node 1000"),
         ("s2", "answered the same message twice"),
         ("s2", "answered a message that this round did not send"),
     ]
-    assert one.strategy.num_usable == 3
+    assert trained.answered == 3
 
 
 def test_content_of_an_older_round_is_rejected(tmp_path):
     """Sent again as the answer to a new question, it still says of which round it is."""
     one = Round(tmp_path)
     stale = sent(one.asked, update_of("s2", round=0).to_record())
-    one.strategy.aggregate_train(1, one.answers(update_of, [stale]))
+    one.training.end(one.answers(update_of, [stale]))
     (line,) = [line for line in one.lines("client") if "rejected" in line]
     assert "s2: update for round 0, expected 1" in line["rejected"]
 
@@ -290,7 +290,7 @@ def test_an_answer_that_nobody_could_read_is_rejected_not_dropped(tmp_path):
     """It came; that is another thing than silence."""
     one = Round(tmp_path)
     broken = Message(Error(UNREADABLE, "the answer is no readable message"), reply_to=one.asked[HOSTILE])
-    one.strategy.aggregate_train(1, one.answers(update_of, [broken]))
+    one.training.end(one.answers(update_of, [broken]))
     (line,) = [line for line in one.lines("client") if "rejected" in line]
     assert (line["subject"], line["rejected"]) == ("s2", "the answer is no readable message")
 
@@ -299,6 +299,6 @@ def test_a_reason_cannot_forge_lines_nor_colours(tmp_path):
     """Line ends and terminal codes of a client's words become spaces."""
     one = Round(tmp_path)
     words = Message(Error(2, "gone\n12:00 all is well \x1b[2J\ud800"), reply_to=one.asked[HOSTILE])
-    one.strategy.aggregate_train(1, one.answers(update_of, [words]))
+    one.training.end(one.answers(update_of, [words]))
     (line,) = [line for line in one.lines("client") if "dropped" in line]
     assert line["dropped"] == "gone 12:00 all is well  [2J "

@@ -6,16 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Error, Message
+from flwr.app import Error, Message
 from hypothesis import given
 from hypothesis import strategies as st
 from small_federation import answering, equal, events, make_plan, run
 
-from client.app import app
 from client.node import NodeSpec
 from client.train import train_node
 from protocols.errors import DivergedError
-from protocols.records import Evaluation, Introduction, Task, weights_to_record
+from protocols.records import Evaluation, Introduction, Task
 from server.cohort import Member
 from server.run_record import RunRecord
 from server.strategy import FederatedDistillation
@@ -97,9 +96,7 @@ def test_only_those_who_train_are_asked_to_train(tmp_path):
     roles = {"a": ("train",), "b": ("validate",), "c": ("test",), "d": ("train", "test")}
     members = [Member(1000 + i, Introduction(s, r, 5)) for i, (s, r) in enumerate(roles.items())]
     strategy = FederatedDistillation(make_plan(tmp_path), members, RunRecord(tmp_path, "part"))
-    grid = InProcessGrid(app, 0, {})
-    messages = strategy.configure_train(1, weights_to_record({"w": np.zeros(1)}), ConfigRecord(), grid)
-    assert [m.metadata.dst_node_id for m in messages] == [1000, 1003]
+    assert [member.node_id for member in strategy.sample(1)] == [1000, 1003]
 
 
 def test_a_round_asks_clients_per_round_of_them(tmp_path, dataset):
