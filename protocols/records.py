@@ -7,27 +7,23 @@ back with checks, and knows nothing of torch: weights are numpy arrays by parame
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 
 from protocols import facts as claimed
-from protocols.errors import MessageError, VersionMismatch
+from protocols.errors import MessageError
+from protocols.fact_records import facts_from_record, facts_to_record, reading
 from protocols.pack_records import manifest_from_record, manifest_to_record
 from protocols.saved_arrays import read_saved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from numpy.typing import NDArray
 
     from protocols.manifest import SignedManifest
 
-VERSION = 1
 NUMPY_SAVED = "numpy.ndarray"  # how Flower names what `np.save` wrote
 Weights = dict[str, "NDArray[np.generic]"]
 
@@ -47,48 +43,10 @@ def weights_from_record(record: ArrayRecord) -> Weights:
 
 
 def _array(name: str, array: Array) -> NDArray[np.generic]:
-    with _reading(f"weights: {name[:100]}"):
+    with reading(f"weights: {name[:100]}"):
         if array.stype != NUMPY_SAVED:
             raise ValueError(f"found the type {array.stype[:100]!r}, expected {NUMPY_SAVED!r}")
         return read_saved(array.data)
-
-
-def _pack(kind: str, facts: Mapping[str, Any]) -> ConfigRecord:
-    """Facts travel as one JSON text, beside what kind of message this is and its version."""
-    return ConfigRecord({"kind": kind, "version": VERSION, "facts": json.dumps(facts)})
-
-
-def _unpack(content: RecordDict, kind: str) -> dict[str, Any]:
-    """The facts of a message of this kind.
-
-    Raises:
-        MessageError: another kind, or not readable.
-        VersionMismatch: another version of our messages.
-    """
-    record = content.get("message")
-    if not isinstance(record, ConfigRecord) or record.get("kind") != kind:
-        found = record.get("kind") if isinstance(record, ConfigRecord) else sorted(content)
-        raise MessageError(f"message: found {found!r}, expected a {kind!r}")
-    if record.get("version") != VERSION:
-        raise VersionMismatch(
-            f"{kind} message: version {record.get('version')!r}, this side speaks {VERSION}"
-        )
-    try:
-        facts = json.loads(str(record["facts"]))
-    except (KeyError, ValueError, RecursionError) as error:  # numbers of any length, lists of any depth
-        raise MessageError(f"{kind} message: facts are not readable JSON ({error})") from None
-    if not isinstance(facts, dict):
-        raise MessageError(f"{kind} message: facts are {type(facts).__name__}, expected an object")
-    return facts
-
-
-@contextmanager
-def _reading(what: str) -> Iterator[None]:
-    """Whatever is wrong with what a peer sent is a MessageError."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001  (np.load alone can raise a dozen kinds)
-        raise MessageError(f"{what}: {error!r}") from None
 
 
 def _weights(content: RecordDict, kind: str) -> Weights:
@@ -114,7 +72,9 @@ class Hello:
 
     def to_record(self) -> RecordDict:
         """As a Flower message's content."""
-        content = RecordDict({"message": _pack("hello", {"signal": self.signal, "private": self.private})})
+        content = RecordDict(
+            {"message": facts_to_record("hello", {"signal": self.signal, "private": self.private})}
+        )
         if self.pack is not None:
             content["pack"] = manifest_to_record(self.pack)
         return content
@@ -124,8 +84,8 @@ class Hello:
         """Read it back; MessageError, VersionMismatch, or DataError for a pack that is none."""
         offered = content.config_records.get("pack")
         pack = None if offered is None else manifest_from_record(offered)
-        facts = _unpack(content, "hello")
-        with _reading("hello message"):
+        facts = facts_from_record(content, "hello")
+        with reading("hello message"):
             return cls(dict(facts["signal"]), pack, private=facts.get("private", False) is True)
 
 
@@ -148,13 +108,15 @@ class Introduction:
     def to_record(self) -> RecordDict:
         """As a Flower message's content."""
         names = ("subject", "roles", "num_examples", "missing_shards")
-        return RecordDict({"message": _pack("introduction", {name: getattr(self, name) for name in names})})
+        return RecordDict(
+            {"message": facts_to_record("introduction", {name: getattr(self, name) for name in names})}
+        )
 
     @classmethod
     def from_record(cls, content: RecordDict) -> Self:
         """Read it back; MessageError or VersionMismatch."""
-        facts = _unpack(content, "introduction")
-        with _reading("introduction message"):
+        facts = facts_from_record(content, "introduction")
+        with reading("introduction message"):
             return cls(
                 subject=claimed.person(facts["subject"]),
                 roles=claimed.roles(facts["roles"]),
@@ -193,13 +155,15 @@ class Task:
         """As a Flower message's content."""
         names = ("round", "seed", "student", "signal", "settings", "pack", "privacy")
         facts = {name: getattr(self, name) for name in names}
-        return RecordDict({"message": _pack(self.kind, facts), "weights": weights_to_record(self.weights)})
+        return RecordDict(
+            {"message": facts_to_record(self.kind, facts), "weights": weights_to_record(self.weights)}
+        )
 
     @classmethod
     def from_record(cls, content: RecordDict, kind: str) -> Self:
         """Read it back; MessageError or VersionMismatch."""
-        facts, weights = _unpack(content, kind), _weights(content, kind)
-        with _reading(f"{kind} message"):
+        facts, weights = facts_from_record(content, kind), _weights(content, kind)
+        with reading(f"{kind} message"):
             return cls(kind=kind, weights=weights, **claimed.task(facts))
 
 
@@ -228,7 +192,7 @@ class Update:
         names = ("subject", "round", "num_examples", "trained_on")
         return RecordDict(
             {
-                "message": _pack("update", {name: getattr(self, name) for name in names}),
+                "message": facts_to_record("update", {name: getattr(self, name) for name in names}),
                 "weights": weights_to_record(self.weights),
                 "metrics": MetricRecord(dict(self.metrics)),
             }
@@ -237,8 +201,8 @@ class Update:
     @classmethod
     def from_record(cls, content: RecordDict) -> Self:
         """Read it back; MessageError or VersionMismatch."""
-        facts, weights = _unpack(content, "update"), _weights(content, "update")
-        with _reading("update message"):
+        facts, weights = facts_from_record(content, "update"), _weights(content, "update")
+        with reading("update message"):
             return cls(
                 subject=claimed.text(facts["subject"], "subject"),
                 round=claimed.round_number(facts["round"]),
@@ -270,13 +234,15 @@ class Evaluation:
     def to_record(self) -> RecordDict:
         """As a Flower message's content."""
         names = ("subject", "round", "num_examples", "confusion", "metrics")
-        return RecordDict({"message": _pack("evaluation", {name: getattr(self, name) for name in names})})
+        return RecordDict(
+            {"message": facts_to_record("evaluation", {name: getattr(self, name) for name in names})}
+        )
 
     @classmethod
     def from_record(cls, content: RecordDict) -> Self:
         """Read it back; MessageError or VersionMismatch."""
-        facts = _unpack(content, "evaluation")
-        with _reading("evaluation message"):
+        facts = facts_from_record(content, "evaluation")
+        with reading("evaluation message"):
             return cls(
                 subject=claimed.text(facts["subject"], "subject"),
                 round=claimed.round_number(facts["round"]),
