@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import os
-import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from protocols.errors import ConfigError
 from server.dashboard.access import find_password
 from server.dashboard.connections import MAX_HEADER_BYTES, Connection, most_connections
+from server.dashboard.listening import BACKLOG, address, bound, resolved
 from server.dashboard.login_page import Door
 from server.dashboard.noise import hush
 from server.dashboard.site import build_app
@@ -24,6 +21,7 @@ from server.dashboard.state import Site
 from server.history.shelf import Shelf
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from pathlib import Path
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from server.dashboard.state import BoardFeed
 
 PROXIES = ["127.0.0.1", "::1"]  # whose X-Forwarded-For and X-Forwarded-Proto are believed
-BACKLOG = 128  # connections that wait to be taken; as many are taken at a time
 MAX_MESSAGE_BYTES = 1 << 20  # of a browser: it sends clicks
 NO_TLS = (
     "myofed: passwords and figures cross the network unencrypted here; "
@@ -126,23 +123,6 @@ async def serve(app: ASGIApp, listener: socket.socket, ready: Callable[[str], No
         raise OSError("the live page could not start; the lines above say why")
 
 
-def resolved(host: str, port: int) -> tuple[bool, socket.AddressFamily, tuple[str, int]]:
-    """Whether other machines can reach a host, and where to listen.
-
-    Raises:
-        ConfigError: no machine has this name.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise ConfigError(
-            f"--host: found {host!r:.200}, expected a name or address of this machine ({error.strerror})"
-        ) from None
-    family, *_, place = found[0]
-    ip = ipaddress.ip_address(str(place[0]).partition("%")[0])
-    return not ip.is_loopback, family, (str(place[0]), port)
-
-
 def unreadable(folder: Path) -> str:
     """A line on why no run of a folder can be seen; empty if they can, or the folder is yet to come."""
     try:
@@ -152,33 +132,3 @@ def unreadable(folder: Path) -> str:
     except OSError as error:
         return f"myofed: --run-dir {folder} cannot be read ({error.strerror}); no run is shown until it can\n"
     return ""
-
-
-def bound(family: socket.AddressFamily, place: tuple[str, int]) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        ConfigError: another program listens there, or we may not.
-    """
-    try:
-        listener = socket.create_server(place, family=family, backlog=BACKLOG)
-    except OSError as error:
-        host, port = place
-        if error.errno == errno.EADDRINUSE:
-            advice = "is taken by another program; choose another port, or 0 for any free one"
-        elif error.errno == errno.EADDRNOTAVAIL:
-            advice = "is no address of this machine; choose --host 127.0.0.1, or one that it has"
-        else:
-            advice = f"cannot be listened at ({error.strerror}); choose another port above 1023"
-        raise ConfigError(f"--port {port}: {host}:{port} {advice}") from None
-    # Of an answer's head and body, the second would wait 40 ms for the first; asyncio leaves this socket's kind alone.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def address(listener: socket.socket) -> str:
-    """Where a browser finds it; for all addresses at once, by this machine's name."""
-    host, port = listener.getsockname()[:2]
-    if ipaddress.ip_address(host).is_unspecified:
-        host = socket.gethostname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -46,22 +46,35 @@ def serve(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run: its name or folder.")
     ] = None,
+    go_on: Annotated[
+        bool,
+        typer.Option(
+            "--continue",
+            help="Go on with the newest run of this experiment; begin one only if there is none. For units.",
+        ),
+    ] = False,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where the live page listens; beyond loopback with a password."
+        ),
+    ] = None,
+    no_page: Annotated[bool, typer.Option("--no-page", help="Run without the live page.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")
     ] = False,
 ) -> None:
     """A real server for invited clients: Flower's SuperLink behind a proxy with TLS, and one run to its end."""
     from server.serve.job import (
-        ServeJob,
         init_server,
         init_text,
         invite_client,
         invite_text,
         revoke_client,
         revoke_text,
-        serve_text,
     )
-    from server.serve.job import serve as run_serve
+    from server.serve.serve_job import ServeJob, serve_text
+    from server.serve.serve_job import serve as run_serve
 
     _log_to_stderr()
     said = words or []
@@ -78,7 +91,18 @@ def serve(
             raise ConfigError(
                 f"serve: found {' '.join(said)!r}, expected one experiment, invite NAME or revoke NAME"
             )
-        job = ServeJob(server, Path(said[0]) if said else None, resume, run_dir, listen)
+        if page is not None and no_page:
+            raise ConfigError("serve: found --page and --no-page, expected one of them")
+        job = ServeJob(
+            server=server,
+            run_dir=run_dir,
+            experiment=Path(said[0]) if said else None,
+            resume=resume,
+            go_on=go_on,
+            listen=listen,
+            page=page,
+            no_page=no_page,
+        )
         _report(run_serve(job), serve_text, as_json=as_json)
 
 

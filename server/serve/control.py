@@ -5,9 +5,10 @@ The same calls as `flwr supernode` and `flwr run` make, with the keys of the nod
 
 from __future__ import annotations
 
-import json
 import os
+import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
@@ -27,14 +28,35 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
 from protocols.errors import LinkError
 from server.serve.app_bundle import APP_ID, APP_VERSION
+from server.serve.running import Running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from server.serve.server_folder import ServerFolder
 
-GONE = "unregistered"  # Flower's status of a node whose key is no longer accepted
+GONE, ONLINE = (
+    "unregistered",
+    "online",
+)  # Flower's status of a node: its key is no longer accepted; it is connected
 FINISHED = "finished"  # Flower's status of a run that is over, however it ended
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that may come, as the SuperLink knows it.
+
+    Attributes:
+        node_id: Flower's number.
+        public_key: PEM.
+        connected: whether it is there; one that was cut off counts for two more heartbeats, a minute.
+        seen_s: Unix time until which it was there; None: it was never there.
+    """
+
+    node_id: int
+    public_key: bytes
+    connected: bool
+    seen_s: float | None
 
 
 class Control:
@@ -49,14 +71,31 @@ class Control:
 
     def nodes(self) -> dict[bytes, int]:
         """The nodes that may come, as {public key: Flower's number}; LinkError if the SuperLink is not there."""
+        return {node.public_key: node.node_id for node in self.known()}
+
+    def known(self) -> list[Node]:
+        """The nodes that may come; LinkError if the SuperLink is not there."""
         with _as_link_error("list nodes"):
             found = self._client.ListNodes(ListNodesRequest()).nodes_info
-        return {node.public_key: node.node_id for node in found if node.status != GONE}
+        now_s = time.time()
+        return [
+            Node(
+                node.node_id,
+                node.public_key,
+                node.status == ONLINE,
+                min(now_s, node.online_until) if node.online_until else None,
+            )
+            for node in found
+            if node.status != GONE
+        ]
 
-    def register(self, public_key: bytes, name: str) -> None:
-        """Let a node in by its key (OpenSSH or PEM bytes); LinkError if the SuperLink does not."""
+    def register(self, public_key: bytes, name: str) -> int:
+        """Let a node in by its key (OpenSSH or PEM bytes); Flower's number of it, or LinkError.
+
+        The SuperLink is not told the name: it forgets nobody, and who withdraws is to be forgotten.
+        """
         with _as_link_error(f"register {name}"):
-            self._client.RegisterNode(RegisterNodeRequest(public_key=public_key, name=name))
+            return int(self._client.RegisterNode(RegisterNodeRequest(public_key=public_key)).node_id)
 
     def unregister(self, node_id: int) -> None:
         """Let a node in no more; LinkError if the SuperLink does not answer."""
@@ -104,13 +143,12 @@ def open_control(folder: ServerFolder) -> Iterator[Control]:
     Raises:
         LinkError: there is none.
     """
-    try:
-        address = str(json.loads(folder.running.read_text())["superlink"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise LinkError("the server is not running") from None
+    running = Running.read(folder)
+    if running is None:
+        raise LinkError("the server is not running")
     keep_loopback_direct()
     client = ControlHttpClient.from_server_address(
-        address,
+        running.superlink,
         insecure=False,
         root_certificates=folder.ca_certificate.read_bytes(),
         interceptors=[RuntimeVersionHttpInterceptor(component_name="myofed serve")],

@@ -23,11 +23,14 @@ from cryptography.hazmat.primitives.serialization import (
 from protocols.errors import ConfigError, DataError, LinkError
 from protocols.invitation import Invitation, check_name, write_invitation
 from protocols.signing import load_or_create_key, public_key_of
+from server.known_names import write_names
 from server.serve.app_bundle import signed_bundle
 from server.serve.authority import authority_key
+from server.serve.locks import in_turn
 from server.serve.server_folder import make_private_folder, write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from server.serve.control import Control
@@ -124,30 +127,51 @@ def clients(folder: ServerFolder) -> list[Client]:
 def follow(control: Control, folder: ServerFolder, *, now_s: float | None = None) -> tuple[list[str], int]:
     """Make the SuperLink's list of keys that of the folder: whoever is not in it may not come.
 
+    Which of its nodes has which name is then in the folder, too, for the ServerApp.
+
     Returns:
         The names that were let in now, and how many keys were ended.
 
     Raises:
         LinkError: the SuperLink does not answer.
     """
-    now = time.time() if now_s is None else now_s
-    wanted = {_pem(client): client.name for client in clients(folder) if client.may_come(now)}
-    found = control.nodes()
-    ended = [node_id for key, node_id in found.items() if key not in wanted]
-    for node_id in ended:
-        control.unregister(node_id)
-    fresh = {key: name for key, name in wanted.items() if key not in found}
-    return sorted(filter(None, (_register(control, key, name) for key, name in fresh.items()))), len(ended)
+    with in_turn(folder.root / "clients.lock"):  # `invite` and `revoke` do the same beside a running server
+        now = time.time() if now_s is None else now_s
+        wanted = {_pem(client): client.name for client in clients(folder) if client.may_come(now)}
+        found = control.known()
+        ended = [node.node_id for node in found if node.public_key not in wanted]
+        for node_id in ended:
+            control.unregister(node_id)
+        fresh = {key: name for key, name in wanted.items() if key not in {node.public_key for node in found}}
+        new = {number: name for key, name in fresh.items() if (number := _register(control, key, name))}
+        old = {node.node_id: wanted[node.public_key] for node in found if node.public_key in wanted}
+        write_names(folder.names, old | new)
+        _keep_seen(folder, {old[node.node_id]: node.seen_s for node in found if node.node_id in old})
+    return sorted(new.values()), len(ended)
 
 
-def _register(control: Control, key: bytes, name: str) -> str | None:
-    """The name, if the SuperLink took the key; it never takes one back that was ended, and others must not wait."""
+def last_seen(folder: ServerFolder) -> dict[str, float]:
+    """When each client was last there, Unix time, as far as a server of this folder noticed."""
     try:
-        control.register(key, name)
+        return {str(name): float(seen_s) for name, seen_s in json.loads(folder.seen.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _keep_seen(folder: ServerFolder, seen: Mapping[str, float | None]) -> None:
+    known = last_seen(folder)
+    latest = known | {name: round(seen_s) for name, seen_s in seen.items() if seen_s is not None}
+    if latest != known:
+        write_private(folder.seen, json.dumps(latest).encode())
+
+
+def _register(control: Control, key: bytes, name: str) -> int | None:
+    """Flower's number, if the SuperLink took the key; it never takes one back that was ended: others must not wait."""
+    try:
+        return control.register(key, name)
     except LinkError as error:
         log.warning("%s; revoke %s and invite it anew", error, name)
         return None
-    return name
 
 
 def _pem(client: Client) -> bytes:

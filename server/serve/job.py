@@ -1,10 +1,8 @@
-"""The jobs of `myofed serve`: make a server, invite, revoke, run."""
+"""The small jobs of `myofed serve`: make a server, invite, revoke."""
 
 from __future__ import annotations
 
 import json
-import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,37 +12,13 @@ from protocols.signing import load_or_create_key, public_key_of
 from server.serve.app_bundle import signed_bundle
 from server.serve.authority import create_authority, renew_certificates
 from server.serve.control import open_control
-from server.serve.deployment import deployment
 from server.serve.invitations import follow, invite, revoke
-from server.serve.served_experiment import begun_run, new_run, read_served
-from server.serve.served_run import run_to_end
 from server.serve.server_folder import ServerFolder, make_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-log = logging.getLogger(__name__)
-
 NOW, LATER = "at once", "when the server starts"
-
-
-@dataclass(frozen=True, slots=True)
-class ServeJob:
-    """One run of a server.
-
-    Attributes:
-        server: the server's folder.
-        experiment: YAML file, or None with `resume`.
-        resume: a run to go on with, or None.
-        run_dir: where runs are kept.
-        listen: host:port on which clients come; None: every address of this machine, at the address's port.
-    """
-
-    server: Path
-    experiment: Path | None
-    resume: str | None
-    run_dir: Path
-    listen: str | None = None
 
 
 def init_server(root: Path, address: str) -> dict[str, Any]:
@@ -124,54 +98,6 @@ def revoke_client(root: Path, name: str) -> dict[str, Any]:
 def revoke_text(result: Mapping[str, Any]) -> str:
     """That it is done, and from when on."""
     return f"{result['name']} may come no more. In force {result['in_force']}."
-
-
-def serve(job: ServeJob) -> dict[str, Any]:
-    """Run a federation of invited clients to its end.
-
-    Raises:
-        ConfigError: folder, experiment or programs are not as they should be; nothing was started.
-        LinkError: SuperLink or proxy do not come up.
-        AggregationError: the run failed again and again.
-    """
-    folder = ServerFolder.existing(job.server)
-    listen = job.listen or f"0.0.0.0:{check_address(folder.address())[1]}"
-    run = _run_folder(job)
-    try:
-        with deployment(folder, listen) as running:
-            log.info("clients come to %s; the run is %s", folder.address(), run)
-            record = run_to_end(running, run)
-            restarts = {"superlink": running.superlink.restarts, "proxy": running.proxy.restarts}
-    except KeyboardInterrupt:
-        log.warning("go on with: myofed serve --resume %s --server %s", run, job.server)
-        raise
-    events = list(record.events())
-    rounds = {event["round"] for event in events if event["event"] == "round"}
-    result = {
-        "run": run.name,
-        "run_dir": str(run),
-        "engine": "deployment",
-        "rounds": len(rounds),
-        "run_restarts": sum(event["event"] == "restart" for event in events),
-        "process_restarts": restarts,
-    }
-    write_private(run / "result.json", json.dumps(result, indent=1).encode())
-    return result
-
-
-def serve_text(result: Mapping[str, Any]) -> str:
-    """Where the record is."""
-    return f"{result['rounds']} rounds; the record is in {result['run_dir']} (look at it with `myofed watch`)"
-
-
-def _run_folder(job: ServeJob) -> Path:
-    if (job.experiment is None) == (job.resume is None):
-        raise ConfigError("serve: expected either an experiment's YAML file or --resume RUN")
-    if job.resume is not None:
-        return begun_run(job.resume, job.run_dir)
-    path = Path(str(job.experiment))
-    experiment, text = read_served(path)
-    return new_run(experiment, (str(path), text), job.run_dir)
 
 
 def _in_force(folder: ServerFolder) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,7 +21,10 @@ from server.run_record import write_atomically
 if TYPE_CHECKING:
     from typing import Any
 
+log = logging.getLogger(__name__)
+
 RUN_FILE, PLAN_FILE = "run.json", "plan.json"
+ENGINE = "deployment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def new_run(experiment: ServedExperiment, source: tuple[str, str], run_dir: Path
         "run": folder.name,
         "experiment": experiment.to_json(),
         "source": {"path": source[0], "text": source[1]},
-        "engine": "deployment",
+        "engine": ENGINE,
         "methods": [experiment.part],
         "versions": {name: version(name) for name in ("myofed", "flwr", "torch", "numpy")},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -124,6 +128,37 @@ def begun_run(name: str, run_dir: Path) -> Path:
         if (folder / RUN_FILE).is_file() and (folder / PLAN_FILE).is_file():
             return folder
     raise ConfigError(f"--resume {name}: no run that `myofed serve` began, neither there nor in {run_dir}")
+
+
+def newest_run(experiment: ServedExperiment, run_dir: Path) -> Path | None:
+    """The folder of the newest run of an experiment, as it is written now; None if it was never begun so."""
+    for folder, facts in served_runs(run_dir):
+        if facts.get("experiment", {}).get("name") != experiment.name:
+            continue
+        if _read_back(facts) == experiment:
+            return folder
+        log.warning("run %s was begun with other settings: it is left as it is", folder.name)
+    return None
+
+
+def served_runs(run_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Every run that a server began, with what its `run.json` says, newest first."""
+    found = []
+    for path in run_dir.glob(f"*/{RUN_FILE}"):
+        try:
+            facts = dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            continue  # not ours, or not whole: there is no plan then, and nothing was begun
+        if facts.get("engine") == ENGINE and (path.parent / PLAN_FILE).is_file():
+            found.append((path.parent, facts))
+    return sorted(found, key=lambda run: (str(run[1].get("started")), run[0].name), reverse=True)
+
+
+def _read_back(facts: dict[str, Any]) -> ServedExperiment | None:
+    try:
+        return ServedExperiment.from_json(facts["experiment"])
+    except ConfigError:  # another version's, with other keys
+        return None
 
 
 def _new_folder(run_dir: Path, name: str) -> Path:

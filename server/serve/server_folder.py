@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from distillation.atomic import replacing
 from protocols.errors import ConfigError
 from protocols.invitation import check_address
+from server.serve.locks import held, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +80,16 @@ class ServerFolder:
         return self.root / "clients"
 
     @property
+    def names(self) -> Path:
+        """Which of the SuperLink's nodes has which name: `server.known_names`."""
+        return self.root / "names.json"
+
+    @property
+    def seen(self) -> Path:
+        """When each client was last there."""
+        return self.root / "seen.json"
+
+    @property
     def database(self) -> Path:
         """The SuperLink's state."""
         return self.root / "superlink.db"
@@ -96,7 +106,7 @@ class ServerFolder:
 
     @property
     def running(self) -> Path:
-        """Where the SuperLink listens, while there is one."""
+        """What runs: `server.serve.running`; gone with the server, unless that was killed."""
         return self.root / "running.json"
 
     def certificate(self, name: str) -> Path:
@@ -129,12 +139,13 @@ class ServerFolder:
         Raises:
             ConfigError: another one does.
         """
-        with (self.root / "lock").open("a") as lock:  # freed with the process, however it ends
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(f"--server {self.root}: another `myofed serve` uses it") from None
+        with held(self.root / "lock", f"--server {self.root}: another `myofed serve` uses it"):
             yield
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a server uses the folder now."""
+        return is_held(self.root / "lock")
 
 
 def make_private_folder(path: Path) -> None:

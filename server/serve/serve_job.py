@@ -1,0 +1,107 @@
+"""`myofed serve EXPERIMENT.yaml`: a federation of invited clients, from its start to its result."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from protocols.errors import ConfigError
+from protocols.invitation import check_address
+from server.run_record import write_atomically
+from server.serve.deployment import deployment
+from server.serve.live_page import page_place
+from server.serve.locks import held
+from server.serve.result import result_of
+from server.serve.served_experiment import begun_run, new_run, newest_run, read_served
+from server.serve.served_run import run_to_end
+from server.serve.server_folder import ServerFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+RESULT_FILE, LOCK_FILE = "result.json", ".lock"  # of a run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeJob:
+    """One run of a server.
+
+    Attributes:
+        server: the server's folder.
+        run_dir: where runs are kept.
+        experiment: YAML file, or None with `resume`.
+        resume: a run to go on with, or None.
+        go_on: go on with the newest run of the experiment, if there is one; one that is complete is left as it is.
+        listen: host:port on which clients come; None: every address of this machine, at the address's port.
+        page: host:port of the live page; None: the usual place.
+        no_page: there is none.
+    """
+
+    server: Path
+    run_dir: Path
+    experiment: Path | None = None
+    resume: str | None = None
+    go_on: bool = False
+    listen: str | None = None
+    page: str | None = None
+    no_page: bool = False
+
+
+def serve(job: ServeJob) -> dict[str, Any]:
+    """Run a federation of invited clients to its end.
+
+    Raises:
+        ConfigError: folder, experiment, page or programs are not as they should be; nothing was started.
+        LinkError: SuperLink or proxy do not come up.
+        AggregationError: the run failed again and again.
+    """
+    folder = ServerFolder.existing(job.server)
+    listen = job.listen or f"0.0.0.0:{check_address(folder.address())[1]}"
+    place = None if job.no_page else page_place(job.page)
+    run = _run_folder(job)
+    if job.go_on and (run / RESULT_FILE).is_file():
+        log.info("run %s of this experiment is complete; without --continue, a new one begins", run.name)
+        return dict(json.loads((run / RESULT_FILE).read_text()))
+    with held(run / LOCK_FILE, f"run {run.name}: another `myofed serve` runs it"):
+        try:
+            with deployment(folder, listen, run=run, page=place) as running:
+                log.info("clients come to %s; the run is %s", folder.address(), run)
+                record = run_to_end(running, run)
+                restarts = running.restarts
+        except KeyboardInterrupt:
+            log.warning("go on with: myofed serve --resume %s --server %s", run, job.server)
+            raise
+        result = result_of(run, record, restarts)
+        write_atomically(run / RESULT_FILE, json.dumps(result, indent=1))
+    return result
+
+
+def serve_text(result: Mapping[str, Any]) -> str:
+    """What came of it, and where the record is."""
+    lines = [
+        f"{result['rounds']} rounds; the record is in {result['run_dir']} (look at it with `myofed watch`)"
+    ]
+    for row, mean in result["accuracy"].items():
+        spread = result["spread"][row]
+        lines.append(
+            f"{row}: accuracy {100 * mean:.1f} % over {spread['people']} tested people, "
+            f"worst {100 * spread['worst']:.1f} % ({spread['worst_subject']})"
+        )
+    return "\n".join(lines)
+
+
+def _run_folder(job: ServeJob) -> Path:
+    if job.resume is not None and job.experiment is None and not job.go_on:
+        return begun_run(job.resume, job.run_dir)
+    if job.experiment is None or job.resume is not None:
+        raise ConfigError(
+            "serve: expected an experiment's YAML file (perhaps with --continue) or --resume RUN"
+        )
+    experiment, text = read_served(job.experiment)
+    found = newest_run(experiment, job.run_dir) if job.go_on else None
+    return found or new_run(experiment, (str(job.experiment), text), job.run_dir)
