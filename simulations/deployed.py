@@ -30,7 +30,11 @@ POLL_S = 0.1
 STOP_S = 30.0  # a server takes its SuperLink along in good order
 WAIT_S = 90.0  # for what takes seconds on a free machine
 # What the server's processes are called in their command lines.
-SERVER_PARTS = {"superlink": "flower-superlink", "proxy": "nginx: master", "serverapp": "flwr-serverapp"}
+SERVER_PARTS = {
+    "superlink": "server.serve.fleet_guard",
+    "proxy": "nginx: master",
+    "serverapp": "flwr-serverapp",
+}
 
 
 @dataclass(slots=True)

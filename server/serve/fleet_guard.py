@@ -1,10 +1,10 @@
-"""What Flower's Fleet API leaves open to an invited client, closed: a reply comes whole, true and in time, or not at all.
+"""What Flower's Fleet API leaves open to an invited client, closed: a reply comes whole and true, or not at all.
 
-Flower 1.41 takes any tree of objects for a reply at once, and the objects later, as many as there are. So one client could
-fill the disk; have the ServerApp wait hours for an object that never comes; name in its tree an object that somebody else
-will need, with other parts, after which nobody can send that one; send messages in the server's own name; and read or
-delete others' objects. Here a reply waits beside Flower's state until all of its objects have come and are what its tree
-says, and is then handed over in one go.
+Flower 1.41 takes any tree of objects for a reply at once, and the objects later, as many as there are. So one client
+could fill the disk; have the ServerApp wait hours for an object that never comes; claim other parts for an object that
+somebody else is about to send, who then cannot; send messages in the server's name; and read or delete others' objects.
+Here a reply waits beside Flower's state until all of its objects have come and are what its tree says, and is then
+handed over in one go.
 
 Run as a program it is `flower-superlink` with these checks: `python -m server.serve.fleet_guard OPTIONS`.
 
@@ -24,8 +24,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
+from flwr.app import Message
 from flwr.proto.fleet_pb2 import PushMessagesResponse
-from flwr.proto.message_pb2 import Message, PushObjectResponse
+from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.proto.message_pb2 import PushObjectResponse
 from flwr.supercore.inflatable.inflatable_object import (
     get_object_body,
     get_object_children_ids_from_object_content,
@@ -33,7 +35,9 @@ from flwr.supercore.inflatable.inflatable_object import (
     iterate_object_tree,
 )
 from flwr.supercore.inflatable.inflatable_utils import validate_object_content
+from flwr.superlink.cli.flower_superlink import flower_superlink
 from flwr.superlink.servicer.fleet import fleet_handlers
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
         PullObjectResponse,
         PushObjectRequest,
     )
-    from flwr.server.superlink.linkstate import LinkState
+    from flwr.server.superlink.linkstate.sql_linkstate import SqlLinkState
     from flwr.supercore.object_store import ObjectStore
 
 log = logging.getLogger("flwr")  # so that it stands in superlink.log
@@ -115,10 +119,16 @@ class FleetGuard:
 
     def install(self) -> None:
         """Have Flower's router call the checks."""
-        for name in ("push_messages", "push_object", "pull_messages", "pull_object", "confirm_message_received"):
+        for name in (
+            "push_messages",
+            "push_object",
+            "pull_messages",
+            "pull_object",
+            "confirm_message_received",
+        ):
             setattr(fleet_handlers, name, getattr(self, name))
 
-    def push_messages(self, request: PushMessagesRequest, state: LinkState) -> PushMessagesResponse:
+    def push_messages(self, request: PushMessagesRequest, state: SqlLinkState) -> PushMessagesResponse:
         """The beginning of a reply: all of its objects are asked for."""
         try:
             coming = ComingReply(request, _children(request))
@@ -132,7 +142,7 @@ class FleetGuard:
             results={message_id: 0}, objects_to_push=sorted(coming.children), session_id=coming.session_id
         )
 
-    def push_object(self, request: PushObjectRequest, state: LinkState) -> PushObjectResponse:
+    def push_object(self, request: PushObjectRequest, state: SqlLinkState) -> PushObjectResponse:
         """An object of a reply; with the last one, Flower gets the reply."""
         node_id = request.node.node_id
         with self._lock:
@@ -154,7 +164,7 @@ class FleetGuard:
         return PushObjectResponse(stored=self._hand_over(coming, state))
 
     def pull_messages(
-        self, request: PullMessagesRequest, state: LinkState, store: ObjectStore
+        self, request: PullMessagesRequest, state: SqlLinkState, store: ObjectStore
     ) -> PullMessagesResponse:
         """The node's next message; what belongs to it may be read by this node."""
         response = self._pull_messages(request=request, state=state, store=store)
@@ -164,25 +174,25 @@ class FleetGuard:
                 self._given[request.node.node_id].append(ids)
         return response
 
-    def pull_object(self, request: PullObjectRequest, state: LinkState) -> PullObjectResponse:
+    def pull_object(self, request: PullObjectRequest, state: SqlLinkState) -> PullObjectResponse:
         """An object of a message that this node was given."""
         self._check_given(request.node.node_id, request.object_id, state)
         return self._pull_object(request=request, state=state)
 
     def confirm_message_received(
-        self, request: ConfirmMessageReceivedRequest, state: LinkState, store: ObjectStore
+        self, request: ConfirmMessageReceivedRequest, state: SqlLinkState, store: ObjectStore
     ) -> ConfirmMessageReceivedResponse:
         """The node has a message: Flower forgets it."""
         self._check_given(request.node.node_id, request.message_object_id, state)
         return self._confirm(request=request, state=state, store=store)
 
-    def _check_given(self, node_id: int, object_id: str, state: LinkState) -> None:
+    def _check_given(self, node_id: int, object_id: str, state: SqlLinkState) -> None:
         with self._lock:
             given = any(object_id in ids for ids in self._given[node_id])
         if not given:
             raise _refused(state, node_id, f"asked for {object_id[:64]!r}, which is in no message to it")
 
-    def _hand_over(self, coming: ComingReply, state: LinkState) -> bool:
+    def _hand_over(self, coming: ComingReply, state: SqlLinkState) -> bool:
         """Give Flower a whole reply; whether it took all of it."""
         response = self._push_messages(request=coming.announced, state=state)
         run_id = coming.announced.messages_list[0].metadata.run_id
@@ -197,8 +207,8 @@ class FleetGuard:
 def _children(request: PushMessagesRequest) -> dict[str, list[str]]:
     """The parts of each object of a reply; ValueError where there is not one message with one tree."""
     if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
-        found = (len(request.messages_list), len(request.message_object_trees))
-        raise ValueError(f"{found[0]} messages with {found[1]} trees, expected one")
+        messages, trees = len(request.messages_list), len(request.message_object_trees)
+        raise ValueError(f"{messages} messages with {trees} trees, expected one with one")
     found: dict[str, list[str]] = {}
     for count, tree in enumerate(iterate_object_tree(request.message_object_trees[0])):
         if count >= MOST_OBJECTS:
@@ -220,7 +230,7 @@ def _checked(object_id: str) -> str:
     return object_id
 
 
-def _check_reply(request: PushMessagesRequest, state: LinkState) -> None:
+def _check_reply(request: PushMessagesRequest, state: SqlLinkState) -> None:
     """ValueError unless this node answers, in its own name, a message that it was sent."""
     node_id, metadata = request.node.node_id, request.messages_list[0].metadata
     if metadata.src_node_id != node_id:
@@ -236,14 +246,22 @@ def _check_reply(request: PushMessagesRequest, state: LinkState) -> None:
 
 def _check_metadata(content: bytes, announced: Any) -> None:
     """ValueError unless a reply's content says of it what was announced: the ServerApp reads the content."""
-    said = Message.FromString(get_object_body(content, _Named("Message"))).metadata
+    try:
+        said = ProtoMessage.FromString(get_object_body(content, Message)).metadata
+    except DecodeError:
+        raise ValueError("a message that cannot be read") from None
     for name in ("run_id", "src_node_id", "dst_node_id", "reply_to_message_id", "message_type"):
         if getattr(said, name) != getattr(announced, name):
             raise ValueError(f"a message whose {name} is not the announced one")
 
 
-def _refused(state: LinkState, node_id: int, reason: str) -> HTTPException:
+def _refused(state: SqlLinkState, node_id: int, reason: str) -> HTTPException:
     """The answer to a call that is refused; who and why is in the log."""
     names = [info.name for info in state.get_node_info(node_ids=[node_id])]
     log.warning("refused: node %s (%s): %s", node_id, ", ".join(names) or "unknown", reason)
     return HTTPException(403, reason)
+
+
+if __name__ == "__main__":
+    FleetGuard().install()
+    flower_superlink()

@@ -35,7 +35,7 @@ def superlink(folder: ServerFolder, port: int, hub: str) -> Supervised:
     make_private_folder(folder.flower_home)
     make_private_folder(folder.logs)
     command = [
-        str(Path(sys.executable).with_name("flower-superlink")),
+        *(sys.executable, "-m", "server.serve.fleet_guard"),  # flower-superlink, with more checks
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--database", str(folder.database)),
         *("--ssl-ca-certfile", str(folder.ca_certificate)),
