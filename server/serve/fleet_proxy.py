@@ -17,6 +17,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from protocols.errors import ConfigError
 from server.serve.authority import PUBLIC
+from server.serve.refusals import REASONS
 from server.serve.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from server.serve.server_folder import ServerFolder
 
-# Flower cuts messages into objects of 5 MB; what is larger is no Fleet call.
-MOST_BODY = "16m"
+# Flower cuts messages into objects of 5 MiB with a short head; what is larger is no Fleet call.
+MOST_BODY = "6m"
 # Of one address; a hospital's sites may share one. A SuperNode keeps a few connections, and asks every 3 s.
 CONNECTIONS, REQUESTS_PER_S, BURST = 64, 100, 1000
 PROGRAMS = ("nginx", "/usr/sbin/nginx")  # Debian keeps it off the path of ordinary users
@@ -35,7 +36,8 @@ daemon off;
 pid {scratch}/nginx.pid;
 error_log stderr warn;
 worker_processes 1;
-events {{ worker_connections 1024; }}
+worker_rlimit_nofile 16384;
+events {{ worker_connections 8192; }} # those that say nothing are not counted by address, and stay 10 s
 http {{
     server_tokens off;
     default_type text/plain;
@@ -46,7 +48,12 @@ http {{
     scgi_temp_path {scratch}/scgi;
 
     map $status $refused {{ ~^[23] 0; default 1; }}
-    log_format refusal '$time_iso8601 $remote_addr refused $status "$request" $request_length bytes';
+    map $status $reason {{
+        default "refused";
+        ~^5 "the SuperLink did not answer";
+{reasons}
+    }}
+    log_format refusal '$time_iso8601 $remote_addr refused $status "$request" $request_length bytes: $reason';
     access_log /dev/stderr refusal if=$refused;
 
     limit_conn_zone $binary_remote_addr zone=connections:1m;
@@ -147,6 +154,7 @@ def _config(folder: ServerFolder, listen: str, superlink_port: int, scratch: Pat
         burst=BURST,
         connections=CONNECTIONS,
         body=MOST_BODY,
+        reasons="\n".join(f'        {status} "{reason}";' for status, reason in REASONS.items()),
     )
 
 
