@@ -115,13 +115,18 @@ def revoke(folder: ServerFolder, name: str, *, now_s: float | None = None) -> Cl
 
 def clients(folder: ServerFolder) -> list[Client]:
     """Everybody who is invited, by name; those who were revoked are not, nor those whose file is damaged."""
+    return [client for client in everybody(folder) if client.revoked_s is None]
+
+
+def everybody(folder: ServerFolder) -> list[Client]:
+    """Everybody who was ever invited, by file, the revoked too; not those whose file is damaged."""
     found = []
     for path in sorted(folder.clients.glob("*.json")):
         try:
             found.append(_read(path))
         except DataError as error:  # one damaged file must not keep others from being revoked
             log.warning("%s", error)
-    return [client for client in found if client.revoked_s is None]
+    return found
 
 
 def follow(control: Control, folder: ServerFolder, *, now_s: float | None = None) -> tuple[list[str], int]:
@@ -137,7 +142,7 @@ def follow(control: Control, folder: ServerFolder, *, now_s: float | None = None
     """
     with in_turn(folder.root / "clients.lock"):  # `invite` and `revoke` do the same beside a running server
         now = time.time() if now_s is None else now_s
-        wanted = {_pem(client): client.name for client in clients(folder) if client.may_come(now)}
+        wanted = {pem(client): client.name for client in clients(folder) if client.may_come(now)}
         found = control.known()
         ended = [node.node_id for node in found if node.public_key not in wanted]
         for node_id in ended:
@@ -174,7 +179,7 @@ def _register(control: Control, key: bytes, name: str) -> int | None:
         return None
 
 
-def _pem(client: Client) -> bytes:
+def pem(client: Client) -> bytes:
     """A client's public key as the SuperLink keeps it: PEM."""
     key = load_ssh_public_key(client.public_key.encode())
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
