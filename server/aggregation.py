@@ -28,9 +28,7 @@ STATISTICS = (
 )  # these follow a person's signal, which may be as loud as it likes
 
 
-def check_update(
-    update: Update, shared: Weights, *, server_round: int, pack: str, noisy: bool = False
-) -> None:
+def check_update(update: Update, shared: Weights, *, server_round: int, pack: str) -> None:
     """Refuse an update that cannot be averaged.
 
     Args:
@@ -38,7 +36,6 @@ def check_update(
         shared: the weights that the round started from.
         server_round: the round that is going on.
         pack: the manifest hash that the clients were told to learn from, or empty.
-        noisy: whether clients add noise, which leaves no variance as it was; the mean sets them right.
 
     Raises:
         UpdateRejected: naming the sender, what was found and what was expected.
@@ -57,11 +54,7 @@ def check_update(
         )
     for name, expected in shared.items():
         _check_array(who, name, update.weights[name], expected)
-        if (
-            name.endswith("running_var")
-            and not noisy
-            and _as_float(update.weights[name]).min(initial=0.0) < 0
-        ):
+        if name.endswith("running_var") and _as_float(update.weights[name]).min(initial=0.0) < 0:
             raise UpdateRejected(f"{who}: {name} holds variances below 0")
 
 

@@ -50,13 +50,11 @@ class Expected:
         server_round: which round it is for.
         pack: the manifest hash that it learned from, or empty.
         most_bytes: how large it may be.
-        noisy: whether clients add noise to it.
     """
 
     server_round: int
     pack: str
     most_bytes: int
-    noisy: bool = False
 
 
 def read_update(content: RecordDict, member: Member, shared: Weights, expected: Expected) -> Update:
@@ -69,7 +67,7 @@ def read_update(content: RecordDict, member: Member, shared: Weights, expected: 
     check_bytes(content, expected.most_bytes)
     update = Update.from_record(content)
     check_sender(update.subject, member.subject)
-    check_update(update, shared, server_round=expected.server_round, pack=expected.pack, noisy=expected.noisy)
+    check_update(update, shared, server_round=expected.server_round, pack=expected.pack)
     check_examples(update, member)
     return update
 

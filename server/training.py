@@ -7,8 +7,8 @@ another `Training`.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flwr.app import MessageType
 
@@ -51,6 +51,7 @@ class Trained:
         metrics: means of the clients' figures.
         bytes_down: of the records that went to the clients.
         bytes_up: of those that came back.
+        facts: what else the run record says of the round.
     """
 
     weights: Weights | None
@@ -59,6 +60,7 @@ class Trained:
     metrics: dict[str, float]
     bytes_down: int
     bytes_up: int
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Training(Protocol):
@@ -119,8 +121,7 @@ class _OneRound:
         self._exchange, self._privacy, self._round, self._shared = exchange, privacy, task.round, task.weights
         self._rounds = exchange.plan.rounds
         self._version = student_version(task.weights)
-        noisy = self._rounds.privacy.kind == "local"
-        self._expected = Expected(task.round, task.pack, most_update_bytes(task.to_record()), noisy=noisy)
+        self._expected = Expected(task.round, task.pack, most_update_bytes(task.to_record()))
         self.asked = exchange.questions(clients, task, MessageType.TRAIN)
         self.spans: list[tuple[float, float]] = []
 

@@ -1,5 +1,6 @@
 """One unreadable answer is one refused reply, on a grid that would otherwise raise everybody's away."""
 
+import threading
 import time
 
 import httpx
@@ -12,7 +13,7 @@ from small_federation import events, make_grid, make_nodes, make_plan, run
 from client.app import app
 from protocols.records import Introduction
 from server.careful_grid import CarefulGrid
-from server.cohort import match_replies
+from server.cohort import NO_REPLY, match_replies
 from server.federation import run_federation
 from simulations.engine import InProcessGrid
 
@@ -98,6 +99,65 @@ def test_it_returns_what_came_at_its_deadline(monkeypatch):
     replies = CarefulGrid(slow).send_and_receive(asked, timeout=0.5)
     assert 0.5 <= time.monotonic() - began < 3
     assert [reply.content is None for reply in match_replies(asked, replies)] == [False, True]
+
+
+class Torn(InProcessGrid):
+    """Node 1001 died while it sent its answer: looking for it blocks until its session ends."""
+
+    def __init__(self, *words):
+        super().__init__(*words)
+        self.session_ended, self.torn, self.looks = threading.Event(), {}, 0
+
+    def push_messages(self, messages):
+        for message_id, message in zip(
+            ids := super().push_messages(asked := list(messages)), asked, strict=True
+        ):
+            if message.metadata.dst_node_id == 1001 and message.metadata.message_type in ("train", "query.x"):
+                self.torn[message_id] = message
+        return ids
+
+    def pull_messages(self, message_ids):
+        ids = list(message_ids)
+        if self.torn.keys() & set(ids):
+            self.looks += 1
+            assert self.session_ended.wait(90)
+        return super().pull_messages(ids)
+
+
+def test_a_torn_answer_holds_nobody_up(monkeypatch):
+    """The round ends at its deadline with the others' answers; the look for the torn one goes on, once."""
+    monkeypatch.setattr("server.careful_grid.STALL_S", 0.1)
+    torn = Torn(answer, 4, {})
+    asked = [Message(RecordDict(), node_id, "query.x") for node_id in (1001, 1000, 1002, 1003)]
+    careful = CarefulGrid(torn)
+    began = time.monotonic()
+    matched = match_replies(asked, careful.send_and_receive(asked, timeout=1.0))
+    assert 1.0 <= time.monotonic() - began < 20
+    assert [reply.fault for reply in matched] == [NO_REPLY, "", "", ""]
+    assert torn.looks == 1
+    torn.session_ended.set()
+
+
+def test_an_answer_that_was_whole_in_the_end_is_there_for_who_asks_later(tmp_path, dataset, monkeypatch):
+    """The node was slow, not dead: its update is counted as late, in a federation that did not wait for it."""
+    monkeypatch.setattr("server.careful_grid.STALL_S", 0.1)
+    grid = make_grid(tmp_path, make_nodes(dataset, tmp_path), grid=Torn)
+    ends = grid.session_ended
+
+    class EndsWhenEvaluated(CarefulGrid):
+        def send_and_receive(self, messages, *, timeout=None):
+            asked = list(messages)
+            if asked[0].metadata.message_type == "evaluate":
+                ends.set()
+            elif asked[0].metadata.message_type == "train":
+                timeout = 0.5  # of the hour that a round has by default
+            return super().send_and_receive(asked, timeout=timeout)
+
+    run_federation(EndsWhenEvaluated(grid), make_plan(tmp_path, rounds=2))
+    clients = [(e["round"], e["subject"], e.get("dropped")) for e in events(tmp_path, "client")]
+    assert (1, "s1", NO_REPLY) in clients
+    assert (2, "s1", None) in clients
+    assert [(e["round"], e["subject"]) for e in events(tmp_path, "late")] == [(1, "s1")]
 
 
 def test_a_superlink_that_cannot_be_reached_is_no_nodes_fault():
