@@ -90,11 +90,20 @@ class Layout:
         shared: the weights that the round started from.
         longest: no step is longer (L2 norm).
         people: at most so many are in the sum.
+        most_examples: that one person weighs.
     """
 
     shared: Weights
     longest: float
     people: int
+    most_examples: int = MAX_EXAMPLES
+
+    @classmethod
+    def of(cls, spec: SecureSpec, privacy: PrivacySpec, shared: Weights, people: int) -> Layout:
+        """The layout that server and clients agree on; with privacy everybody weighs the same."""
+        num_learned = sum(shared[name].size for name in learned(shared))
+        longest = longest_step(spec, privacy, num_learned)
+        return cls(shared, longest, people, most_examples=1 if privacy.active else MAX_EXAMPLES)
 
     @property
     def statistics(self) -> list[str]:
@@ -118,8 +127,8 @@ class Layout:
     def scales(self) -> NDArray[np.float64]:
         """(length,) by what each number is multiplied before it is rounded."""
         steps, statistics, figures = self.sizes
-        of_steps = scale(self.longest * MAX_EXAMPLES, self.people)
-        of_others = scale(MAX_NUMBER * MAX_EXAMPLES, self.people)
+        of_steps = scale(self.longest * self.most_examples, self.people)
+        of_others = scale(MAX_NUMBER * self.most_examples, self.people)
         return np.repeat([of_steps, of_others], [steps, statistics + figures])
 
 
@@ -174,7 +183,7 @@ def encoded(
     Returns:
         (layout.length,) elements of the ring of whole numbers modulo 2^64.
     """
-    examples = min(num_examples, MAX_EXAMPLES)
+    examples = min(num_examples, layout.most_examples)
     step = clipped_step(weights, layout.shared, layout.longest)
     known = {name: value for name, value in figures.items() if math.isfinite(value)}
     pairs = [(1.0, known[name]) if name in known else (0.0, 0.0) for name in FIGURES]
@@ -192,7 +201,7 @@ def decoded(total: NDArray[np.uint64], people: int, layout: Layout) -> Sums:
     steps, statistics, _ = layout.sizes
     numbers = total.view(np.int64) / layout.scales
     num_examples, *pairs = numbers[steps + statistics :].tolist()
-    if not people <= num_examples <= people * MAX_EXAMPLES:
+    if not people <= num_examples <= people * layout.most_examples:
         raise AggregationError(
             f"the sum is of {num_examples:.6g} examples of {people} people: somebody sent no honest update"
         )

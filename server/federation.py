@@ -20,6 +20,7 @@ from server.pack_delivery import OfferedPack, deliver
 from server.phase_times import PhaseTimes
 from server.privacy import check_privacy
 from server.run_record import RunRecord
+from server.secure import check_secure
 from server.strategy import FederatedDistillation
 from server.tensorboard_events import scalars
 from server.training import student_version
@@ -45,11 +46,12 @@ def run_federation(grid: Grid, plan: Plan) -> Weights:
     """
     record = RunRecord(Path(plan.run_folder), plan.part)
     pack = OfferedPack.open(plan.pack)
-    private = plan.rounds.privacy.active
+    private = plan.rounds.privacy.active or plan.rounds.secure_aggregation.active
     hello = Hello(plan.signal.to_json(), pack.signed if pack else None, private=private).to_record()
     members = gather(grid, hello, min_nodes=plan.min_nodes, wait_s=plan.wait_s)
     _check_clients(members, plan)
     check_privacy(plan.rounds.privacy, members)
+    check_secure(plan.rounds, members)
     strategy = FederatedDistillation(plan, members, record, pack=pack.manifest.sha256 if pack else "")
     strategy.summary()
     if pack:
@@ -116,6 +118,7 @@ def _train_round(grid: Grid, strategy: FederatedDistillation, server_round: int,
         answered=trained.answered,
         metrics=trained.metrics,
         **strategy.privacy.spent(),
+        **trained.facts,
         bytes_down=trained.bytes_down,
         bytes_up=trained.bytes_up,
         student_version=student_version(weights),

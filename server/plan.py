@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from distillation.privacy import PrivacySpec
+from distillation.secure_sum import LEAST_ASKED, SecureSpec
 from distillation.spec import PersonaliseSpec, Settings, SignalSpec, TrainSpec, require
 from protocols.errors import ConfigError
 
@@ -29,6 +30,7 @@ class RoundsSpec(Settings):
         pack_until: the share of the rounds in which clients learn from the pack; its weight falls to 0 over them.
         train: what each client does in a round.
         privacy: whether updates are hidden in noise.
+        secure_aggregation: whether the server sees sums of updates only.
     """
 
     rounds: int = 15
@@ -46,6 +48,7 @@ class RoundsSpec(Settings):
     pack_until: float = 0.5
     train: TrainSpec = field(default_factory=lambda: TrainSpec(label_smoothing=0.05))
     privacy: PrivacySpec = field(default_factory=PrivacySpec)
+    secure_aggregation: SecureSpec = field(default_factory=SecureSpec)
 
     def __post_init__(self) -> None:
         require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
@@ -57,6 +60,11 @@ class RoundsSpec(Settings):
         require(self.personalise_every >= 0, "personalise_every", self.personalise_every, "0 or more")
         require(0 < self.final_lr <= 1, "final_lr", self.final_lr, "above 0, up to 1")
         require(0 <= self.pack_until <= 1, "pack_until", self.pack_until, "from 0 to 1")
+        if self.secure_aggregation.active:
+            self.secure_aggregation.check_with(self.privacy)
+            hidden = self.clients_per_round == 0 or self.clients_per_round >= LEAST_ASKED
+            allowed = f"{LEAST_ASKED} or more with secure_aggregation.kind masked, or 0"
+            require(hidden, "clients_per_round", self.clients_per_round, allowed)
 
     def evaluates(self, server_round: int) -> bool:
         """Whether validation people are asked after this round; after the last, everybody is."""

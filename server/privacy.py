@@ -14,13 +14,17 @@ import numpy as np
 
 from distillation.noise import KEY_FILE, gaussian_noise, load_or_create_noise_key
 from distillation.privacy import clipped_step, learned, stepped
+from distillation.secure_sum import moved
 from protocols.errors import AggregationError, ConfigError
 from server.aggregation import weighted_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from distillation.privacy import PrivacySpec
+    from distillation.secure_sum import Layout, Sums
     from protocols.records import Update, Weights
     from server.cohort import Member
     from server.run_record import RunRecord
@@ -74,6 +78,15 @@ class Privacy:
         key = load_or_create_noise_key(self._key_file)
         return private_mean(updates, shared, self.spec, num_asked=num_asked, key=key)
 
+    def moved(self, sums: Sums, layout: Layout, *, num_asked: int) -> Weights:
+        """The same from a secure sum, of which everybody's part is clipped, and in local noise, at home."""
+        if self.spec.kind == "none":
+            return moved(sums, layout)
+        if self.spec.kind == "local":
+            return stepped(layout.shared, sums.step / sums.people)
+        key = load_or_create_noise_key(self._key_file)
+        return noisy_mean(sums.step, layout.shared, self.spec, num_asked=num_asked, key=key)
+
     def forget_key(self) -> None:
         """Once the last round is done nobody may take its noise away."""
         self._key_file.unlink(missing_ok=True)
@@ -111,6 +124,13 @@ def private_mean(
     total = np.zeros(sum(shared[name].size for name in learned(shared)))
     for update in ordered:
         total += clipped_step(update.weights, shared, spec.clip)
+    return noisy_mean(total, shared, spec, num_asked=num_asked, key=key)
+
+
+def noisy_mean(
+    total: NDArray[np.float64], shared: Weights, spec: PrivacySpec, *, num_asked: int, key: bytes
+) -> Weights:
+    """The shared weights, moved by a sum of clipped steps with noise, over how many were asked."""
     noise = gaussian_noise(key, spec.noise_multiplier * spec.clip, total)
     return stepped(shared, (total + noise) / num_asked)
 

@@ -16,6 +16,7 @@ from distillation.teach import new_model
 from server.evaluation import Evaluating
 from server.exchange import Exchange
 from server.privacy import Privacy
+from server.secure import SecureTraining
 from server.training import PlainTraining
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class FederatedDistillation:
         self.plan, self.members, self.record, self.pack = plan, members, record, pack
         self.privacy = Privacy(plan.rounds.privacy, record)
         self.exchange = Exchange(plan, members, record)
-        self.training: Training = PlainTraining(self.exchange, self.privacy, pack=pack)
+        kind = SecureTraining if plan.rounds.secure_aggregation.active else PlainTraining
+        self.training: Training = kind(self.exchange, self.privacy, pack=pack)
         self.evaluating = Evaluating(self.exchange)
 
     def train(self, grid: Grid, server_round: int, shared: Weights, times: PhaseTimes) -> Trained:

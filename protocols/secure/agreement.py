@@ -45,6 +45,11 @@ def agreed_key(private: bytes, public: bytes, purpose: str) -> bytes:
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=CONTEXT + purpose.encode()).derive(point)
 
 
+def check_public(public: bytes) -> None:
+    """MessageError for the few keys with which everybody would agree on the same."""
+    agreed_key(bytes(KEY_BYTES), public, "check")
+
+
 def sealed(key: bytes, content: bytes, draw: Callable[[int], bytes]) -> bytes:
     """What nobody without the key can read, nor change unseen."""
     nonce = draw(NONCE_BYTES)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from protocols.errors import MessageError
-from protocols.secure.agreement import KEY_BYTES
+from protocols.secure.agreement import KEY_BYTES, check_public
 
 LEAST = 3  # people in a sum: from that of two, each of them knows the other's part
 SESSION_ID = re.compile(r"[0-9a-f]{32}")
@@ -62,6 +62,7 @@ class PublicKeys:
         for key in (self.mask, self.share):
             if len(key) != KEY_BYTES:
                 raise MessageError(f"public key: found {len(key)} bytes, expected {KEY_BYTES}")
+            check_public(key)
 
 
 Roster = dict[str, PublicKeys]
