@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.answers import one_line_errors
-from client.evaluate import evaluate_node
 from client.join.conditions import when_allowed
 from client.join.journal import journalled
 from client.node import NodeSpec, load_shard
 from client.packs import offered, pack_store
-from client.train import train_node
+from client.secure import check_demand, deal_shares, masked_update, open_round, reveal_shares
+from client.trainer import trainer
 from distillation.prepare import window_spec
 from distillation.spec import SignalSpec
 from protocols.pack_records import shards_from_record
 from protocols.records import Hello, Introduction, Task
-
-torch.set_num_threads(1)  # one thread a process: two contended ones were 20 times slower
+from protocols.secure_records import asks_for_mask
 
 app = ClientApp(mods=[journalled, one_line_errors, when_allowed])
 
@@ -33,7 +31,7 @@ def introduce(message: Message, context: Context) -> Message:
     node.limits.check_signal(signal)
     train = load_shard(node, signal).train
     num_examples = 0 if train is None else len(train.window_set(window_spec(signal)))
-    if hello.private or node.local_noise:
+    if hello.private or node.local_noise or node.masked_only:
         num_examples = min(1, num_examples)
     missing = () if hello.pack is None or train is None else offered(node, hello.pack, signal)
     introduction = Introduction(node.known_as, node.roles, num_examples, missing)
@@ -44,10 +42,32 @@ def introduce(message: Message, context: Context) -> Message:
 def keep_shards(message: Message, context: Context) -> Message:
     """Keep the shards that the server sent; the answer says whose store has them now."""
     node = NodeSpec.from_context(context)
+    node.limits.check_shards(message.content)
     store = pack_store(node)
     for shard in shards_from_record(message.content):
         store.add_shard(shard)
     return Message(Introduction(node.known_as, node.roles, 0).to_record(), reply_to=message)
+
+
+@app.query("secure_keys")
+def begin_secure_round(message: Message, context: Context) -> Message:
+    """Secure aggregation, step 1: fresh public keys."""
+    keys = open_round(NodeSpec.from_context(context), message.content, context.state)
+    return Message(keys.to_record(), reply_to=message)
+
+
+@app.query("secure_shares")
+def share_secrets(message: Message, context: Context) -> Message:
+    """Step 2: shares of this device's secrets, sealed for each other. Step 3 is `train`."""
+    shares = deal_shares(NodeSpec.from_context(context), message.content, context.state)
+    return Message(shares.to_record(), reply_to=message)
+
+
+@app.query("secure_reveal")
+def open_sum(message: Message, context: Context) -> Message:
+    """Step 4: the shares that open the sum."""
+    shares = reveal_shares(NodeSpec.from_context(context), message.content, context.state)
+    return Message(shares.to_record(), reply_to=message)
 
 
 @app.train()
@@ -55,7 +75,10 @@ def train(message: Message, context: Context) -> Message:
     """One round: distil on one's own labelled windows and on the pack; answer with the new weights."""
     node = NodeSpec.from_context(context)
     node.limits.check_size(message.content)
-    update = train_node(node, Task.from_record(message.content, "train"))
+    if asks_for_mask(message.content):
+        return Message(masked_update(node, message.content, context.state).to_record(), reply_to=message)
+    check_demand(node)
+    update = trainer().train(node, Task.from_record(message.content, "train"))
     return Message(update.to_record(), reply_to=message)
 
 
@@ -64,5 +87,5 @@ def evaluate(message: Message, context: Context) -> Message:
     """Classify one's own test windows with the shared student and, if asked, with a personalised one."""
     node = NodeSpec.from_context(context)
     node.limits.check_size(message.content)
-    evaluation = evaluate_node(node, Task.from_record(message.content, "evaluate"))
+    evaluation = trainer().evaluate(node, Task.from_record(message.content, "evaluate"))
     return Message(evaluation.to_record(), reply_to=message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from protocols.errors import ConfigError, DataError
 from protocols.records import check_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from flwr.app import RecordDict
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 MAX_WORDS_BYTES = 1 * MIB  # a task's facts: settings, and at most some thousand gestures
 MAX_HELLO_BYTES = 17 * MIB  # the facts and the manifest of a pack (`protocols.manifest.MAX_MANIFEST_BYTES`)
+MAX_SHARDS_BYTES = 256 * MIB  # one message; a server sends about 20 MB, and a shard at least
 MAX_GESTURE_NAME = 100  # characters
 
 
@@ -44,6 +45,7 @@ class ClientLimits(Settings):
         overlap: how many windows may share a sample; recordings cut into windows take so many times their size.
         student_mib: weights of the student; training holds four times as much.
         gestures: outputs of the student.
+        pack_mib: one knowledge pack, and all of them together on this device's disk.
     """
 
     steps: int = 5000
@@ -54,6 +56,7 @@ class ClientLimits(Settings):
     overlap: float = 32.0
     student_mib: float = 64.0
     gestures: int = 1000
+    pack_mib: float = 2048.0
 
     def __post_init__(self) -> None:
         for limit in fields(self):
@@ -67,6 +70,15 @@ class ClientLimits(Settings):
     def check_size(self, content: RecordDict) -> None:
         """MessageError for a task that is larger than this device's students; nothing has been decoded yet."""
         check_bytes(content, int(self.student_mib * MIB) + MAX_WORDS_BYTES)
+
+    def check_shards(self, content: RecordDict) -> None:
+        """MessageError for shards that are larger than any pack of this device; none has been looked at yet."""
+        check_bytes(content, min(self.pack_bytes, MAX_SHARDS_BYTES))
+
+    @property
+    def pack_bytes(self) -> int:
+        """`pack_mib` in bytes."""
+        return int(self.pack_mib * MIB)
 
     def check_signal(self, signal: SignalSpec) -> None:
         """ConfigError unless this device can cut its recordings so, and say these gestures."""
@@ -142,6 +154,28 @@ class Clock:
             raise ConfigError(
                 f"seconds: training is not done after {self.seconds:g}, which this device allows"
             )
+
+
+def limits_of(words: Sequence[str]) -> ClientLimits:
+    """Limits as a person writes them, `steps=2000`; the others at their defaults.
+
+    Raises:
+        ConfigError: an unknown name, or no number.
+    """
+    known = get_type_hints(ClientLimits)
+    values: dict[str, float] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        if name not in known:
+            raise ConfigError(
+                f"--limit: found {word!r}, expected NAME=NUMBER with a name of {', '.join(known)}"
+            )
+        try:
+            values[name] = known[name](text)
+        except ValueError:
+            whole = "a whole number" if known[name] is int else "a number"
+            raise ConfigError(f"--limit {name}: found {text!r}, expected {whole}") from None
+    return ClientLimits.from_json(values)
 
 
 def _within(key: str, found: float, most: float) -> None:

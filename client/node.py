@@ -47,6 +47,7 @@ class NodeSpec:
         trusted_key: public key (hexadecimal) whose knowledge packs are accepted; empty: none.
         limits: the most that a server may ask of this device.
         local_noise: the device trains only where it may add at least so much noise to its step, in clips.
+        masked_only: the device trains only where its update is hidden in a sum (docs/secure-aggregation.md).
         name: as the server knows this device; empty: the person's name.
     """
 
@@ -61,6 +62,7 @@ class NodeSpec:
     trusted_key: str = ""
     local_noise: float = 0.0
     limits: ClientLimits = field(default_factory=ClientLimits)
+    masked_only: bool = False
     name: str = ""
 
     def __post_init__(self) -> None:

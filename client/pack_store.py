@@ -13,14 +13,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from distillation.atomic import replacing
 from protocols.errors import DataError, VersionMismatch
 from protocols.manifest import SHA256, Manifest, ShardInfo, SignedManifest
 from protocols.pack import KnowledgePack, shard_fault
-from protocols.pack_writer import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ class PackStore:
         """Take note of a pack that a server offers; `missing` then tells what to ask for.
 
         Raises:
-            DataError: not signed by the trusted key, or larger than the whole store may be.
+            DataError: not signed by the trusted key, or larger than the store may be or the disk has room for.
             VersionMismatch: another version of the format.
         """
         if not self._trusted_key:
@@ -77,11 +78,13 @@ class PackStore:
             raise DataError(
                 f"knowledge pack of {manifest.num_bytes} bytes: this store holds at most {self._max_bytes}"
             )
-        replace_file(self._manifests / f"{manifest.sha256}.sig", signed.signature)
-        replace_file(self._manifests / f"{manifest.sha256}.json", signed.content)
         missing = set(self.missing(manifest))
         held = sum(i.num_bytes for i in manifest.shards if i.sha256 not in missing)
-        self._count(saved=held + sum(map(self.part_bytes, missing)))
+        held += sum(map(self.part_bytes, missing))
+        self._check_disk(manifest.num_bytes - held)
+        _put(self._manifests / f"{manifest.sha256}.sig", signed.signature)
+        _put(self._manifests / f"{manifest.sha256}.json", signed.content)
+        self._count(saved=held)
         return manifest
 
     def offer(self, content: bytes, signature: bytes) -> tuple[str, ...]:
@@ -106,8 +109,10 @@ class PackStore:
             DataError: no accepted pack has such a shard.
         """
         info = self._expected(hashlib.sha256(content).hexdigest())
+        if shard_fault(self._path(info), info) is None:
+            return  # sent once more: nothing to write
         self._make_room(info)
-        replace_file(self._path(info), content)
+        _put(self._path(info), content)
         self._part(info.sha256).unlink(missing_ok=True)
         self._count(received=len(content))
 
@@ -202,6 +207,15 @@ class PackStore:
             raise DataError(f"shard {info.filename}: {fault} after the download; fetch it again")
         part.replace(self._path(info))
 
+    def _check_disk(self, wanted: int) -> None:
+        """DataError unless that many bytes more have room, beside what the store may drop for them."""
+        idle = self.num_bytes + wanted - self._max_bytes  # what `_make_room` drops
+        free = shutil.disk_usage(self._shards).free + max(0, idle)
+        if wanted > free:
+            raise DataError(
+                f"knowledge pack: {wanted} bytes of it are missing, the disk of this device has {free} free; make room"
+            )
+
     def _make_room(self, wanted: ShardInfo) -> None:
         """Drop what was least recently used, but nothing of a pack that the wanted shard belongs to."""
         kept = {info.sha256 for pack in self._accepted() if wanted in pack.shards for info in pack.shards}
@@ -237,4 +251,10 @@ class PackStore:
         counts = self._counts()
         counts["received"] += received
         counts["saved"] += saved
-        replace_file(self._counters, json.dumps(counts).encode())
+        _put(self._counters, json.dumps(counts).encode())
+
+
+def _put(path: Path, content: bytes) -> None:
+    """A file that is there whole or not at all, also where the disk is full."""
+    with replacing(path) as scratch:
+        scratch.write_bytes(content)

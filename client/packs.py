@@ -43,4 +43,5 @@ def pack_task(signal: SignalSpec) -> PackTask:
 
 def pack_store(node: NodeSpec) -> PackStore:
     """The node's own store of knowledge packs."""
-    return PackStore(Path(node.store) / "packs", trusted_key=node.trusted_key)
+    folder = Path(node.store) / "packs"
+    return PackStore(folder, trusted_key=node.trusted_key, max_bytes=node.limits.pack_bytes)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from client.join.conditions import Conditions
+    from client.join.resources import Resources
     from client.node import NodeSpec
     from protocols.invitation import Invitation
 
@@ -72,6 +73,11 @@ class ClientFolder:
         return self.root / "conditions.json"
 
     @property
+    def resources(self) -> Path:
+        """How much of the machine it takes."""
+        return self.root / "resources.json"
+
+    @property
     def packs(self) -> Path:
         """Knowledge packs (`client.pack_store`)."""
         return self.root / "packs"
@@ -119,8 +125,15 @@ class ClientFolder:
                     "name another folder for this invitation"
                 )
 
-    def write(self, invitation: Invitation, spec: NodeSpec, conditions: Conditions) -> None:
-        """Everything that the SuperNode needs."""
+    def write(
+        self,
+        invitation: Invitation,
+        spec: NodeSpec,
+        conditions: Conditions,
+        resources: Resources,
+        invitation_file: Path,
+    ) -> None:
+        """Everything that the SuperNode needs, and where the invitation lay."""
         self.flower_home.mkdir(exist_ok=True, mode=0o700)
         facts = {
             "name": invitation.name,
@@ -128,12 +141,14 @@ class ClientFolder:
             "address": invitation.address,
             "subject": spec.subject,
             "expires_s": invitation.expires_s,
+            "invitation": str(invitation_file),
         }
         write_private(self.ca_certificate, invitation.ca_certificate)
         write_private(self.key, invitation.private_key)
         write_private(self.trusted, json.dumps(invitation.trusted_entities))  # JSON is YAML
         write_private(self.node, json.dumps(spec.to_json(), indent=1))
         write_private(self.conditions, json.dumps(conditions.to_json(), indent=1))
+        write_private(self.resources, json.dumps(resources.to_json(), indent=1))
         write_private(self.membership, json.dumps(facts, indent=1))
 
     def read_membership(self) -> dict[str, Any]:
@@ -151,6 +166,13 @@ class ClientFolder:
         if not isinstance(facts, dict):
             raise ConfigError(f"{self.membership}: found no object; join into another --store")
         return facts
+
+    def sweep(self) -> None:
+        """Remove what a killed process was writing; call while nobody else uses the folder."""
+        for folder in (self.root, *(each for each in self.packs.glob("*") if each.is_dir()), self.packs):
+            for path in folder.glob(".*"):  # nothing whole has such a name
+                if path.is_file():
+                    path.unlink()
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,15 @@ import typer
 
 from protocols.errors import ConfigError
 
-STATUS = "status"
+STATUS, WITHDRAW = "status", "withdraw"
 
 
 def join(
     word: Annotated[
         str,
         typer.Argument(
-            metavar="INVITATION | status", help="The server's file for you, or what was done so far."
+            metavar="INVITATION | status | withdraw",
+            help="The server's file for you, what was done so far, or the end of it.",
         ),
     ],
     *,
@@ -38,26 +40,60 @@ def join(
     quiet_hours: Annotated[
         str, typer.Option(metavar="HH:MM-HH:MM", help="Do nothing in these hours of the day.")
     ] = "",
+    cpus: Annotated[
+        int | None, typer.Option(metavar="N", help="Use so many cores at most; default: all.")
+    ] = None,
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="Memory of a process at most, such as 1.5G; default: all.")
+    ] = "",
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER", help="The most that a task may ask for, such as steps=2000; repeatable."
+        ),
+    ] = None,
+    demand_noise: Annotated[
+        float,
+        typer.Option(
+            metavar="CLIPS", help="Train only where this device may add so much noise to what it sends."
+        ),
+    ] = 0.0,
+    only_masked: Annotated[
+        bool, typer.Option("--only-masked", help="Train only where what is sent is hidden in a sum of many.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Withdraw without asking.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")
     ] = False,
 ) -> None:
     """Take part in a federation: train at home, send what was learned, keep the recordings. Ctrl-C ends it."""
-    if word == STATUS:
+    if word in (STATUS, WITHDRAW):
         if recordings is not None or subject is not None:
-            raise ConfigError("join status: expected --store only")
-        _report(store, as_json=as_json)
+            raise ConfigError(f"join {word}: expected --store only")
+        (_report if word == STATUS else partial(_withdraw, yes=yes))(store, as_json=as_json)
         return
     if recordings is None:
         raise ConfigError("join: expected --recordings DIR, the folder of your recordings")
     from client.join.conditions import Conditions
     from client.join.job import JoinJob
     from client.join.job import join as run_join
+    from client.join.resources import Resources
+    from client.limits import limits_of
 
-    conditions = Conditions(only_when_charging=only_when_charging, quiet_hours=quiet_hours)
+    job = JoinJob(
+        Path(word),
+        recordings,
+        store,
+        subject,
+        Conditions(only_when_charging=only_when_charging, quiet_hours=quiet_hours),
+        Resources.of(cpus, memory),
+        limits_of(limit or []),
+        demand_noise,
+        masked_only=only_masked,
+    )
     _log_to_stderr()
     try:
-        run_join(JoinJob(Path(word), recordings, store, subject, conditions))
+        run_join(job)
     except KeyboardInterrupt:
         _report(store, as_json=as_json)
         raise
@@ -68,6 +104,17 @@ def _report(store: Path, *, as_json: bool) -> None:
 
     result = status(store)
     sys.stdout.write((json.dumps(result) if as_json else status_text(result)) + "\n")
+
+
+def _withdraw(store: Path, *, as_json: bool, yes: bool) -> None:
+    from client.join.withdraw import everything_of, withdraw
+
+    leaving = everything_of(store)
+    if not yes:
+        sys.stderr.write(leaving.text() + "\n")
+        typer.confirm("Delete this for ever?", abort=True, err=True)
+    result = withdraw(leaving)
+    sys.stdout.write((json.dumps(result) if as_json else str(result["text"])) + "\n")
 
 
 def _log_to_stderr() -> None:

@@ -49,6 +49,11 @@ class Conditions(Settings):
         if self.quiet_hours and not HOURS.fullmatch(self.quiet_hours):
             raise ConfigError(f"--quiet-hours: found {self.quiet_hours!r}, expected HH:MM-HH:MM")
 
+    def text(self) -> str:
+        """In plain words."""
+        power = " on mains only" if self.only_when_charging else ""
+        return (f"not at {self.quiet_hours}" if self.quiet_hours else "at any time") + power
+
     def hindrance(self, now: time, power: Path = POWER) -> str:
         """Why nothing is done now; empty if something may be."""
         if self.only_when_charging and on_battery(power):

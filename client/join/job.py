@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from client.join.client_folder import ClientFolder, write_private
@@ -13,7 +14,11 @@ from client.join.conditions import Conditions
 from client.join.journal import entries
 from client.join.own_recordings import own_spec
 from client.join.patience import Patience
+from client.join.resources import Resources
 from client.join.supernode import SuperNode
+from client.limits import ClientLimits
+from client.trainer import check_trainer
+from distillation.spec import require
 from protocols.invitation import read_invitation
 
 if TYPE_CHECKING:
@@ -36,6 +41,10 @@ class JoinJob:
         store: the client's own folder.
         subject: whose recordings; None: see `own_spec`.
         conditions: when this device works.
+        resources: how much of the machine it takes for that.
+        limits: the most that a server may ask of it.
+        local_noise: it trains only where it may add so much noise to its step, in clips; see docs/privacy.md.
+        masked_only: it trains only where its update is hidden in a sum; see docs/secure-aggregation.md.
     """
 
     invitation: Path
@@ -43,6 +52,13 @@ class JoinJob:
     store: Path
     subject: str | None = None
     conditions: Conditions = field(default_factory=Conditions)
+    resources: Resources = field(default_factory=Resources)
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    local_noise: float = 0.0
+    masked_only: bool = False
+
+    def __post_init__(self) -> None:
+        require(0 <= self.local_noise < math.inf, "--demand-noise", self.local_noise, "0 or more clips")
 
 
 def join(job: JoinJob) -> NoReturn:
@@ -53,38 +69,45 @@ def join(job: JoinJob) -> NoReturn:
         DataError: the invitation or the recordings cannot be used, or the server lets the invitation in no more.
         VersionMismatch: the invitation is of another version.
     """
+    check_trainer()
     invitation = read_invitation(job.invitation)
     spec = own_spec(invitation, job.recordings, job.store, subject=job.subject)
+    spec = replace(spec, limits=job.limits, local_noise=job.local_noise, masked_only=job.masked_only)
     folder = ClientFolder(job.store.absolute())
     folder.belongs_to(invitation)
     with folder.alone():
-        folder.write(invitation, spec, job.conditions)
+        folder.write(invitation, spec, job.conditions, job.resources, job.invitation.absolute())
+        folder.sweep()
         log.info("%s: recordings of %s; they stay on this device", invitation.name, spec.subject)
         if spec.test is None:
             log.warning("one repetition only: this device trains, but is not tested and gets no own student")
         log.info("the server's authority: %s", invitation.fingerprint)
-        _Member(folder, invitation.address).stay()
+        _Member(folder, invitation.address, job.resources).stay()
 
 
 class _Member:
     """The loop around one SuperNode after the other."""
 
-    def __init__(self, folder: ClientFolder, address: str) -> None:
+    def __init__(self, folder: ClientFolder, address: str, resources: Resources) -> None:
         self._folder = folder
         self._address = address
+        self._resources = resources
         self._patience = Patience()
         self._told = sum(1 for _ in entries(folder.journal))
 
     def stay(self) -> NoReturn:
         while True:
             self._now(CONNECTING)
-            node = SuperNode(self._folder, self._address)
+            node = SuperNode(self._folder, self._address, self._resources)
             try:
                 self._follow(node)
             finally:
                 node.stop()
-            delay_s = self._patience.after(node.ending(), now_s=time.monotonic())
-            self._now(WAITING)
+            ending = node.ending()
+            delay_s = self._patience.after(ending, now_s=time.monotonic())
+            self._now(
+                WAITING, "the server did not let this device in yet" if ending.refused else "it was cut off"
+            )
             log.warning("the SuperNode ended; again in %.0f s (its words: %s)", delay_s, self._folder.log)
             time.sleep(delay_s)
 
@@ -98,6 +121,7 @@ class _Member:
                 log.info("connected to %s; waiting for tasks (Ctrl-C ends it)", self._address)
             if not node.connected and not warned and time.monotonic() - started_s > SILENT_S:
                 warned = True
+                self._now(CONNECTING, "no answer from the server yet; is it running, is the address right?")
                 log.warning("no answer from %s yet; trying on", self._address)
             self._tell()
             time.sleep(POLL_S)
@@ -110,5 +134,6 @@ class _Member:
         for entry in fresh:
             log.info("%s", entry.text())
 
-    def _now(self, state: str) -> None:
-        write_private(self._folder.state, json.dumps({"state": state, "since_s": int(time.time())}))
+    def _now(self, state: str, why: str = "") -> None:
+        facts = {"state": state, "since_s": int(time.time()), "why": why}
+        write_private(self._folder.state, json.dumps(facts))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flwr.app import Error, Message
 
+from client.join.plain_words import in_plain_words
 from protocols.records import count_bytes
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 CLIENT_APP_RAISED = 2  # Flower's code for an app that could not answer
 HIDDEN = 1  # windows, where a federation promises privacy
 KINDS = {"query": "introduction", "query.shards": "shards"}  # others are called what Flower calls them
+TASKS = {"train": "training", "evaluate": "test"}
 UNWRITTEN = "OSError: this device could not write down what leaves it, so that nothing does"
 
 
@@ -60,7 +62,8 @@ class Entry:
         """In plain words, one line."""
         about = "" if self.round is None else f"round {self.round}: "
         if self.error:
-            return f"{about}{self.kind} not done, sent the reason only ({self.error})"
+            what = TASKS.get(self.kind, self.kind)
+            return f"{about}{what} not done, sent this reason only: {in_plain_words(self.error)}"
         return f"{about}{self._done()}, sent {megabytes(self.sent_bytes)}; your recordings never left this device"
 
     def _done(self) -> str:

@@ -20,6 +20,7 @@ from protocols.errors import ConfigError
 
 if TYPE_CHECKING:
     from client.join.client_folder import ClientFolder
+    from client.join.resources import Resources
 
 STOP_S = 5.0  # to sign off at the server after SIGTERM; it would otherwise be missed for a minute
 LOG_BYTES, LOGS_KEPT = 10_000_000, 3
@@ -32,15 +33,16 @@ class SuperNode:
     Args:
         folder: of the client, complete.
         address: of the server, host:port.
+        resources: what it and everything that it starts may take.
 
     Raises:
         ConfigError: this machine lacks a program.
     """
 
-    def __init__(self, folder: ClientFolder, address: str) -> None:
+    def __init__(self, folder: ClientFolder, address: str, resources: Resources) -> None:
         self.connected = self._refused = self._cut_off = False
         self._process = subprocess.Popen(  # noqa: S603  (our own arguments)
-            _command(folder, address),
+            _command(folder, address, resources),
             cwd=folder.root,
             env=_environment(folder),
             stdin=subprocess.DEVNULL,
@@ -98,13 +100,14 @@ class SuperNode:
         handler.close()
 
 
-def _command(folder: ClientFolder, address: str) -> list[str]:
+def _command(folder: ClientFolder, address: str, resources: Resources) -> list[str]:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise ConfigError("setpriv: not found; install util-linux (Debian has it from the start)")
     files = {"node": folder.node, "journal": folder.journal, "conditions": folder.conditions}
     return [
         *(setpriv, "--pdeathsig", "TERM"),  # whatever ends us ends it
+        *resources.prefix(),
         str(Path(sys.executable).with_name("flower-supernode")),
         *("--superlink", address),
         *("--root-certificates", str(folder.ca_certificate)),
@@ -125,6 +128,9 @@ def _environment(folder: ClientFolder) -> dict[str, str]:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "NO_COLOR": "1",
+        # Training has one thread; without this, libraries take memory for one on each core.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "PYTHONPATH": os.pathsep.join(filter(None, code)),

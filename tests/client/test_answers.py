@@ -1,5 +1,7 @@
 """Errors as a server hears them: one line, our own words only, no folders of this device."""
 
+import errno
+
 import pytest
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
@@ -26,13 +28,24 @@ def test_our_own_errors_are_told_in_one_line():
     assert heard(ConfigError("steps: found 9,\nallowed is 3")) == "ConfigError: steps: found 9, allowed is 3"
 
 
-@pytest.mark.parametrize(
-    "error", [OSError(2, "No such file", "/home/ada/emg.npz"), KeyError("ada"), MemoryError()]
-)
+@pytest.mark.parametrize("error", [OSError(2, "No such file", "/home/ada/emg.npz"), KeyError("ada")])
 def test_other_errors_are_told_by_their_kind_alone(error, caplog):
     """Whatever they quote stays in this device's log, with the traceback."""
     assert heard(error) == f"{type(error).__name__}: see this device's log"
     assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "MemoryError: not enough memory for it"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "MemoryError: not enough memory for it"),
+        (OSError(errno.ENOSPC, "No space left", "/home/ada/x"), "OSError: this device's disk is full"),
+    ],
+)
+def test_what_a_device_has_too_little_of_is_said(error, told):
+    """Memory and disk are nobody's secret, and an operator can do something about them."""
+    assert heard(error) == told
 
 
 @pytest.mark.parametrize(
