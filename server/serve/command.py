@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-INVITE, REVOKE = "invite", "revoke"
+INVITE, REVOKE, STATUS, WITHDRAW = "invite", "revoke", "status", "withdraw"
 
 
 def serve(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[EXPERIMENT.yaml | invite NAME | revoke NAME]", help="What to do."),
+        typer.Argument(
+            metavar="[EXPERIMENT.yaml | invite NAME | revoke NAME | withdraw NAME | status]",
+            help="A federation to run, or what to do beside it.",
+        ),
     ] = None,
     *,
     server: Annotated[Path, typer.Option(help="The server's folder: keys, clients, logs.")] = Path(
@@ -75,6 +78,8 @@ def serve(
     )
     from server.serve.serve_job import ServeJob, serve_text
     from server.serve.serve_job import serve as run_serve
+    from server.serve.status import status, status_text
+    from server.serve.withdrawal import withdraw, withdraw_text
 
     _log_to_stderr()
     said = words or []
@@ -86,10 +91,15 @@ def serve(
         _report(invite_client(server, _name(said), days=days, out=out), invite_text, as_json=as_json)
     elif said[:1] == [REVOKE]:
         _report(revoke_client(server, _name(said)), revoke_text, as_json=as_json)
+    elif said[:1] == [WITHDRAW]:
+        _report(withdraw(server, _name(said), run_dir), withdraw_text, as_json=as_json)
+    elif said == [STATUS]:
+        _report(status(server, run_dir), status_text, as_json=as_json)
     else:
         if len(said) > 1:
             raise ConfigError(
-                f"serve: found {' '.join(said)!r}, expected one experiment, invite NAME or revoke NAME"
+                f"serve: found {' '.join(said)!r}, expected one experiment, or invite, revoke or withdraw "
+                "and a NAME, or status"
             )
         if page is not None and no_page:
             raise ConfigError("serve: found --page and --no-page, expected one of them")

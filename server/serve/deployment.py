@@ -69,7 +69,7 @@ class Deployment:
         now = time.monotonic()
         if now >= self._follow_due_s:
             self._follow_due_s = now + FOLLOW_S
-            self._follow()
+            self.follow()
         if now >= self._renew_due_s:
             self._renew_due_s = now + RENEW_S
             if renew_certificates(self.folder):
@@ -106,7 +106,8 @@ class Deployment:
         """Whether the SuperLink is there."""
         return answers(self.folder, self.superlink_port)
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Make the SuperLink's list of clients that of the folder."""
         try:
             with open_control(self.folder) as control:
                 fresh, ended = follow(control, self.folder)
@@ -148,6 +149,7 @@ def deployment(
                     door.wait_until(lambda: passes(folder, asked, port))
                     running.tend()
                     yield running
+                    running.follow()  # who was there until now
                 finally:
                     forget(folder)
 

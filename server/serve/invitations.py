@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from protocols.errors import ConfigError, DataError, LinkError
 from protocols.invitation import Invitation, check_name, write_invitation
 from protocols.signing import load_or_create_key, public_key_of
-from server.known_names import write_names
+from server.known_names import read_names, write_names
 from server.serve.app_bundle import signed_bundle
 from server.serve.authority import authority_key
 from server.serve.locks import in_turn
@@ -79,6 +80,8 @@ def invite(
         raise ConfigError(
             f"{name}: is invited already; choose another name, or `myofed serve revoke {name}` first"
         )
+    if (folder.withdrawals / path.name).exists():
+        raise ConfigError(f"{name}: withdraws, and is still on a run's record; choose another name")
     key = ec.generate_private_key(ec.SECP384R1())
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
     invitation = Invitation(
@@ -111,6 +114,16 @@ def revoke(folder: ServerFolder, name: str, *, now_s: float | None = None) -> Cl
     write_private(path.with_name(f"{name}.revoked-{client.revoked_s}.json"), _as_json(client))
     path.unlink()
     return client
+
+
+def is_invited(folder: ServerFolder, name: str) -> bool:
+    """Whether there is an invitation of that name, expired or not."""
+    return _file(folder, name).exists()
+
+
+def files_of(folder: ServerFolder, name: str) -> list[Path]:
+    """All that says who a client is or was: of this invitation, and of those of that name that were revoked."""
+    return sorted([*folder.clients.glob(f"{name}.json"), *folder.clients.glob(f"{name}.revoked-*.json")])
 
 
 def clients(folder: ServerFolder) -> list[Client]:
@@ -161,6 +174,16 @@ def last_seen(folder: ServerFolder) -> dict[str, float]:
         return {str(name): float(seen_s) for name, seen_s in json.loads(folder.seen.read_text()).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def forget_seen(folder: ServerFolder, name: str) -> None:
+    """No longer know when a client was there, and by which of the SuperLink's nodes."""
+    with in_turn(folder.root / "clients.lock"):
+        known = last_seen(folder)
+        if known.pop(name, None) is not None:
+            write_private(folder.seen, json.dumps(known).encode())
+        with suppress(DataError):  # there is none before the first server
+            write_names(folder.names, {n: who for n, who in read_names(folder.names).items() if who != name})
 
 
 def _keep_seen(folder: ServerFolder, seen: Mapping[str, float | None]) -> None:

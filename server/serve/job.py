@@ -70,7 +70,7 @@ def invite_client(root: Path, name: str, *, days: int, out: Path | None) -> dict
         "address": invitation.address,
         "fingerprint": invitation.fingerprint,
         "expires_s": invitation.expires_s,
-        "in_force": _in_force(folder),
+        "in_force": in_force(folder),
     }
 
 
@@ -92,7 +92,7 @@ def revoke_client(root: Path, name: str) -> dict[str, Any]:
     """
     folder = ServerFolder.existing(root)
     revoke(folder, name)
-    return {"name": name, "revoked": True, "in_force": _in_force(folder)}
+    return {"name": name, "revoked": True, "in_force": in_force(folder)}
 
 
 def revoke_text(result: Mapping[str, Any]) -> str:
@@ -100,8 +100,8 @@ def revoke_text(result: Mapping[str, Any]) -> str:
     return f"{result['name']} may come no more. In force {result['in_force']}."
 
 
-def _in_force(folder: ServerFolder) -> str:
-    """Tell the SuperLink; from when on what was changed holds."""
+def in_force(folder: ServerFolder) -> str:
+    """Tell the SuperLink who may come; from when on what was changed holds."""
     try:
         with open_control(folder) as control:
             follow(control, folder)

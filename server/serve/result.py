@@ -41,21 +41,28 @@ def result_of(run: Path, record: RunRecord, restarts: Mapping[str, int]) -> dict
 
 
 def accuracies(run: Path) -> dict[str, Any]:
-    """Final accuracy of the tested people: `accuracy` (means), `per_subject` and `spread`, by row of `METHODS`."""
+    """Final accuracy of the tested people: `per_subject`, by row of `METHODS`, and `means` of it."""
     history = History(run)
     while history.follow():
         pass
-    people = {person.subject: person.accuracy for person in final_people(history)}
-    by_row = {
-        row: {subject: found[key] for subject, found in sorted(people.items()) if key in found}
-        for row, method in METHODS.items()
-        for key in [(method.federation, method.student)]
+    row_of = {(method.federation, method.student): row for row, method in METHODS.items()}
+    people = sorted(final_people(history), key=lambda person: person.subject)
+    per_subject = {
+        person.subject: {row_of[key]: share for key, share in person.accuracy.items() if key in row_of}
+        for person in people
     }
-    rows = {row: by_subject for row, by_subject in by_row.items() if by_subject}
+    return {"per_subject": per_subject, **means(per_subject)}
+
+
+def means(per_subject: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """`accuracy` and `spread` over people, by row."""
+    found: dict[str, dict[str, float]] = {}
+    for subject, rows in per_subject.items():
+        for row, share in rows.items():
+            found.setdefault(row, {})[subject] = share
     return {
-        "accuracy": {row: over_people(list(by_subject.values())).mean for row, by_subject in rows.items()},
-        "per_subject": {s: {row: by[s] for row, by in rows.items() if s in by} for s in sorted(people)},
-        "spread": {row: _spread(by_subject) for row, by_subject in rows.items()},
+        "accuracy": {row: over_people(list(by_subject.values())).mean for row, by_subject in found.items()},
+        "spread": {row: _spread(by_subject) for row, by_subject in found.items()},
     }
 
 

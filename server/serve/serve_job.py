@@ -14,17 +14,23 @@ from server.serve.deployment import deployment
 from server.serve.live_page import page_place
 from server.serve.locks import held
 from server.serve.result import result_of
-from server.serve.served_experiment import begun_run, new_run, newest_run, read_served
+from server.serve.served_experiment import (
+    LOCK_FILE,
+    RESULT_FILE,
+    begun_run,
+    new_run,
+    newest_run,
+    read_served,
+)
 from server.serve.served_run import run_to_end
 from server.serve.server_folder import ServerFolder
+from server.serve.withdrawal import finish_withdrawals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
-
-RESULT_FILE, LOCK_FILE = "result.json", ".lock"  # of a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +70,10 @@ def serve(job: ServeJob) -> dict[str, Any]:
     listen = job.listen or f"0.0.0.0:{check_address(folder.address())[1]}"
     place = None if job.no_page else page_place(job.page)
     run = _run_folder(job)
+    finish_withdrawals(folder)
     if job.go_on and (run / RESULT_FILE).is_file():
         log.info("run %s of this experiment is complete; without --continue, a new one begins", run.name)
-        return dict(json.loads((run / RESULT_FILE).read_text()))
+        return _result(run)
     with held(run / LOCK_FILE, f"run {run.name}: another `myofed serve` runs it"):
         try:
             with deployment(folder, listen, run=run, page=place) as running:
@@ -76,9 +83,13 @@ def serve(job: ServeJob) -> dict[str, Any]:
         except KeyboardInterrupt:
             log.warning("go on with: myofed serve --resume %s --server %s", run, job.server)
             raise
-        result = result_of(run, record, restarts)
-        write_atomically(run / RESULT_FILE, json.dumps(result, indent=1))
-    return result
+        write_atomically(run / RESULT_FILE, json.dumps(result_of(run, record, restarts), indent=1))
+    finish_withdrawals(folder)  # of people who left while the run was on
+    return _result(run)
+
+
+def _result(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / RESULT_FILE).read_text()))
 
 
 def serve_text(result: Mapping[str, Any]) -> str:

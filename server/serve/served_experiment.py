@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RUN_FILE, PLAN_FILE = "run.json", "plan.json"
+RUN_FILE, PLAN_FILE, RESULT_FILE = "run.json", "plan.json", "result.json"
+LOCK_FILE = ".lock"  # held while the run is on
 ENGINE = "deployment"
 
 

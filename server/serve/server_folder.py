@@ -90,6 +90,11 @@ class ServerFolder:
         return self.root / "seen.json"
 
     @property
+    def withdrawals(self) -> Path:
+        """Who withdrew and is not forgotten everywhere yet: NAME.json."""
+        return self.root / "withdrawals"
+
+    @property
     def database(self) -> Path:
         """The SuperLink's state."""
         return self.root / "superlink.db"

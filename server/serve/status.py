@@ -18,8 +18,7 @@ from server.serve.invitations import everybody, last_seen, pem
 from server.serve.locks import is_held
 from server.serve.refusals import refusals
 from server.serve.running import Running
-from server.serve.serve_job import LOCK_FILE
-from server.serve.served_experiment import PLAN_FILE, served_runs
+from server.serve.served_experiment import LOCK_FILE, PLAN_FILE, served_runs
 from server.serve.server_folder import ServerFolder
 
 if TYPE_CHECKING:
