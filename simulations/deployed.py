@@ -21,6 +21,7 @@ import yaml
 
 from protocols.errors import ConfigError, LinkError
 from server.serve.superlink import free_port
+from simulations.leash import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -144,11 +145,15 @@ class Deployed:
             raise ConfigError(f"{self.folder}: no run to go on with")
         self.start("--resume", run.name)
 
-    def kill9_server(self) -> None:
-        """Kill `myofed serve` alone; what it started has to end by itself."""
-        if self.server is not None:
-            self.server.kill()
-            self.server.wait()
+    def kill9_server(self, *, everything: bool = False) -> None:
+        """Kill `myofed serve` alone, whose parts then have to end by themselves; or everything of the server."""
+        if self.server is None:
+            return
+        family = [self.server.pid, *descendants(self.server.pid)] if everything else [self.server.pid]
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.server.wait()
 
     def wait_for_end(self, timeout_s: float) -> dict[str, Any]:
         """Wait for the server's end; see `result`."""
