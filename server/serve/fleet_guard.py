@@ -61,6 +61,7 @@ MIB = 1024**2
 MOST_REPLY_BYTES = 2 * 64 * MIB + MIB
 MOST_OBJECTS = 4096  # of one reply; a student has two for each of its arrays
 TREES_KEPT = 16  # of the last messages that a node was given; it reads one at a time
+ANSWERS_KEPT = 64  # of a node, so that none is given twice; an older message has lapsed
 
 
 @dataclass(slots=True)
@@ -112,6 +113,9 @@ class FleetGuard:
         self._lock = threading.Lock()
         self._coming: dict[int, ComingReply] = {}  # one a node: a SuperNode sends one reply after another
         self._given: defaultdict[int, deque[frozenset[str]]] = defaultdict(lambda: deque(maxlen=TREES_KEPT))
+        self._answered: defaultdict[int, deque[tuple[str, str]]] = defaultdict(
+            lambda: deque(maxlen=ANSWERS_KEPT)
+        )
         self._push_messages: Callable[..., PushMessagesResponse] = fleet_handlers.push_messages
         self._pull_messages: Callable[..., PullMessagesResponse] = fleet_handlers.pull_messages
         self._pull_object: Callable[..., PullObjectResponse] = fleet_handlers.pull_object
@@ -133,6 +137,7 @@ class FleetGuard:
         try:
             coming = ComingReply(request, _children(request))
             _check_reply(request, state)
+            self._check_first(request)
         except ValueError as error:
             raise _refused(state, request.node.node_id, str(error)) from None
         with self._lock:
@@ -192,6 +197,14 @@ class FleetGuard:
         if not given:
             raise _refused(state, node_id, f"asked for {object_id[:64]!r}, which is in no message to it")
 
+    def _check_first(self, request: PushMessagesRequest) -> None:
+        """ValueError for a second answer; the same one may come again, where a node does not know that it came."""
+        metadata = request.messages_list[0].metadata
+        with self._lock:
+            answered = dict(self._answered[request.node.node_id])
+        if answered.get(metadata.reply_to_message_id, metadata.message_id) != metadata.message_id:
+            raise ValueError("another answer to a message that it has answered")
+
     def _hand_over(self, coming: ComingReply, state: SqlLinkState) -> bool:
         """Give Flower a whole reply; whether it took all of it."""
         response = self._push_messages(request=coming.announced, state=state)
@@ -201,6 +214,9 @@ class FleetGuard:
             for object_id in response.objects_to_push
         ]
         state.store_traffic(run_id, bytes_sent=0, bytes_recv=coming.num_bytes)
+        metadata = coming.announced.messages_list[0].metadata
+        with self._lock:
+            self._answered[metadata.src_node_id].append((metadata.reply_to_message_id, metadata.message_id))
         return all(stored)
 
 
