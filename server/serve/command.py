@@ -63,6 +63,14 @@ def serve(
         ),
     ] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Run without the live page.")] = False,
+    control_port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="The SuperLink's port on loopback, for a firewall's rule; default: any free.",
+        ),
+    ] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")
     ] = False,
@@ -112,6 +120,7 @@ def serve(
             listen=listen,
             page=page,
             no_page=no_page,
+            control_port=control_port,
         )
         _report(run_serve(job), serve_text, as_json=as_json)
 

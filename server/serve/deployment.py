@@ -120,7 +120,12 @@ class Deployment:
 
 @contextmanager
 def deployment(
-    folder: ServerFolder, listen: str, *, run: Path | None = None, page: PagePlace | None = None
+    folder: ServerFolder,
+    listen: str,
+    *,
+    run: Path | None = None,
+    page: PagePlace | None = None,
+    control_port: int = 0,
 ) -> Iterator[Deployment]:
     """SuperLink and proxy for as long as the block lasts; ready when it begins.
 
@@ -129,6 +134,7 @@ def deployment(
         listen: where clients come, host:port.
         run: folder of the run that is on.
         page: where that run can be watched; None: nowhere.
+        control_port: of the SuperLink on loopback, where a firewall has a rule for it; 0: any free one.
 
     Raises:
         ConfigError: a program is missing, or another server uses the folder.
@@ -138,7 +144,7 @@ def deployment(
     make_private_folder(folder.logs)
     with folder.alone(), bundle_shelf(signed_bundle(folder)) as hub:
         renew_certificates(folder)
-        link_port = free_port()
+        link_port = control_port or free_port()
         with started(superlink(folder, link_port, hub)) as link, _page(folder, run, page) as shown:
             link.wait_until(lambda: answers(folder, link_port))
             with fleet_proxy(folder, listen, link_port) as door, started(door):

@@ -46,6 +46,7 @@ class ServeJob:
         listen: host:port on which clients come; None: every address of this machine, at the address's port.
         page: host:port of the live page; None: the usual place.
         no_page: there is none.
+        control_port: of the SuperLink on loopback; 0: any free one.
     """
 
     server: Path
@@ -56,6 +57,7 @@ class ServeJob:
     listen: str | None = None
     page: str | None = None
     no_page: bool = False
+    control_port: int = 0
 
 
 def serve(job: ServeJob) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def serve(job: ServeJob) -> dict[str, Any]:
         return _result(run)
     with held(run / LOCK_FILE, f"run {run.name}: another `myofed serve` runs it"):
         try:
-            with deployment(folder, listen, run=run, page=place) as running:
+            with deployment(folder, listen, run=run, page=place, control_port=job.control_port) as running:
                 log.info("clients come to %s; the run is %s", folder.address(), run)
                 record = run_to_end(running, run)
                 restarts = running.restarts
