@@ -7,7 +7,7 @@ from flwr.clientapp import ClientApp
 
 from client.answers import one_line_errors
 from client.join.conditions import when_allowed
-from client.join.journal import journalled
+from client.join.journalled import journalled
 from client.node import NodeSpec, load_shard
 from client.packs import offered, pack_store
 from client.secure import check_demand, deal_shares, masked_update, open_round, reveal_shares

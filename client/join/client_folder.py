@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from client.join.conditions import Conditions
     from client.join.resources import Resources
-    from client.node import NodeSpec
     from protocols.invitation import Invitation
 
 DEFAULT = Path("myofed-client")
@@ -128,7 +127,7 @@ class ClientFolder:
     def write(
         self,
         invitation: Invitation,
-        spec: NodeSpec,
+        node: dict[str, Any],
         conditions: Conditions,
         resources: Resources,
         invitation_file: Path,
@@ -139,14 +138,14 @@ class ClientFolder:
             "name": invitation.name,
             "fingerprint": invitation.fingerprint,
             "address": invitation.address,
-            "subject": spec.subject,
+            "subject": node["subject"],
             "expires_s": invitation.expires_s,
             "invitation": str(invitation_file),
         }
         write_private(self.ca_certificate, invitation.ca_certificate)
         write_private(self.key, invitation.private_key)
         write_private(self.trusted, json.dumps(invitation.trusted_entities))  # JSON is YAML
-        write_private(self.node, json.dumps(spec.to_json(), indent=1))
+        write_private(self.node, json.dumps(node, indent=1))
         write_private(self.conditions, json.dumps(conditions.to_json(), indent=1))
         write_private(self.resources, json.dumps(resources.to_json(), indent=1))
         write_private(self.membership, json.dumps(facts, indent=1))

@@ -78,7 +78,6 @@ def join(
     from client.join.job import JoinJob
     from client.join.job import join as run_join
     from client.join.resources import Resources
-    from client.limits import limits_of
 
     job = JoinJob(
         Path(word),
@@ -87,7 +86,7 @@ def join(
         subject,
         Conditions(only_when_charging=only_when_charging, quiet_hours=quiet_hours),
         Resources.of(cpus, memory),
-        limits_of(limit or []),
+        tuple(limit or ()),
         demand_noise,
         masked_only=only_masked,
     )

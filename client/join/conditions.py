@@ -16,8 +16,6 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flwr.app import MessageType
-
 from distillation.spec import Settings
 from protocols.errors import ConfigError
 
@@ -27,10 +25,8 @@ if TYPE_CHECKING:
 
 POWER = Path("/sys/class/power_supply")
 HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
-TASKS = (
-    MessageType.TRAIN,
-    MessageType.EVALUATE,
-)  # greetings cost nothing, and missing one misses the whole run
+# Flower's MessageType. Greetings cost nothing, and missing one misses the whole run.
+TASKS = ("train", "evaluate")
 
 
 @dataclass(frozen=True, slots=True)

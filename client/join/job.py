@@ -7,22 +7,24 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from client.join.apart import apart
 from client.join.client_folder import ClientFolder, write_private
 from client.join.conditions import Conditions
-from client.join.journal import entries
-from client.join.own_recordings import own_spec
+from client.join.journal import newer_entries
 from client.join.patience import Patience
 from client.join.resources import Resources
 from client.join.supernode import SuperNode
-from client.limits import ClientLimits
 from client.trainer import check_trainer
 from distillation.spec import require
 from protocols.invitation import read_invitation
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from protocols.invitation import Invitation
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class JoinJob:
         subject: whose recordings; None: see `own_spec`.
         conditions: when this device works.
         resources: how much of the machine it takes for that.
-        limits: the most that a server may ask of it.
+        limits: the most that a server may ask of it, as `limits_of` reads them.
         local_noise: it trains only where it may add so much noise to its step, in clips; see docs/privacy.md.
         masked_only: it trains only where its update is hidden in a sum; see docs/secure-aggregation.md.
     """
@@ -53,7 +55,7 @@ class JoinJob:
     subject: str | None = None
     conditions: Conditions = field(default_factory=Conditions)
     resources: Resources = field(default_factory=Resources)
-    limits: ClientLimits = field(default_factory=ClientLimits)
+    limits: tuple[str, ...] = ()
     local_noise: float = 0.0
     masked_only: bool = False
 
@@ -71,18 +73,27 @@ def join(job: JoinJob) -> NoReturn:
     """
     check_trainer()
     invitation = read_invitation(job.invitation)
-    spec = own_spec(invitation, job.recordings, job.store, subject=job.subject)
-    spec = replace(spec, limits=job.limits, local_noise=job.local_noise, masked_only=job.masked_only)
+    node = apart(partial(_node, job, invitation))
     folder = ClientFolder(job.store.absolute())
     folder.belongs_to(invitation)
     with folder.alone():
-        folder.write(invitation, spec, job.conditions, job.resources, job.invitation.absolute())
+        folder.write(invitation, node, job.conditions, job.resources, job.invitation.absolute())
         folder.sweep()
-        log.info("%s: recordings of %s; they stay on this device", invitation.name, spec.subject)
-        if spec.test is None:
+        log.info("%s: recordings of %s; they stay on this device", invitation.name, node["subject"])
+        if node["test"] is None:
             log.warning("one repetition only: this device trains, but is not tested and gets no own student")
         log.info("the server's authority: %s", invitation.fingerprint)
         _Member(folder, invitation.address, job.resources).stay()
+
+
+def _node(job: JoinJob, invitation: Invitation) -> dict[str, Any]:
+    """The node's spec as its file holds it; looked up in the recordings, with libraries that are large."""
+    from client.join.own_recordings import own_spec
+    from client.limits import limits_of
+
+    limits = limits_of(job.limits)
+    spec = own_spec(invitation, job.recordings, job.store, subject=job.subject)
+    return replace(spec, limits=limits, local_noise=job.local_noise, masked_only=job.masked_only).to_json()
 
 
 class _Member:
@@ -93,7 +104,7 @@ class _Member:
         self._address = address
         self._resources = resources
         self._patience = Patience()
-        self._told = sum(1 for _ in entries(folder.journal))
+        _, self._told_bytes = newer_entries(folder.journal, 0)
 
     def stay(self) -> NoReturn:
         while True:
@@ -129,8 +140,7 @@ class _Member:
 
     def _tell(self) -> None:
         """What was answered since the last look."""
-        fresh = list(entries(self._folder.journal))[self._told :]
-        self._told += len(fresh)
+        fresh, self._told_bytes = newer_entries(self._folder.journal, self._told_bytes)
         for entry in fresh:
             log.info("%s", entry.text())
 

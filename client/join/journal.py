@@ -7,31 +7,20 @@ An answer that the SuperNode could then not deliver is on record too: the sums a
 from __future__ import annotations
 
 import json
-import logging
 import os
-import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from flwr.app import Error, Message
+from typing import TYPE_CHECKING
 
 from client.join.plain_words import in_plain_words
-from protocols.records import count_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
-    from flwr.app import Context
-    from flwr.clientapp.typing import ClientAppCallable
 
-log = logging.getLogger(__name__)
-
-CLIENT_APP_RAISED = 2  # Flower's code for an app that could not answer
 HIDDEN = 1  # windows, where a federation promises privacy
-KINDS = {"query": "introduction", "query.shards": "shards"}  # others are called what Flower calls them
 TASKS = {"train": "training", "evaluate": "test"}
-UNWRITTEN = "OSError: this device could not write down what leaves it, so that nothing does"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +69,6 @@ class Entry:
                 return f"answered {other}"
 
 
-def journalled(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """A Flower mod: write each answer down where the node's config names a journal; simulations have none."""
-    started = time.perf_counter()
-    reply = call_next(message, context)
-    if "journal" not in context.node_config:
-        return reply
-    try:
-        append(
-            Path(str(context.node_config["journal"])), _entry(message, reply, time.perf_counter() - started)
-        )
-    except OSError:
-        log.exception("the journal could not be written")
-        return Message(Error(CLIENT_APP_RAISED, UNWRITTEN), reply_to=message)
-    return reply
-
-
 def append(path: Path, entry: Entry) -> None:
     """Add a line; one that a power cut left broken is ended first."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -109,13 +82,21 @@ def append(path: Path, entry: Entry) -> None:
 def entries(path: Path) -> Iterator[Entry]:
     """Every line that can be read, oldest first; none where there is no journal yet."""
     try:
-        lines = path.read_bytes().splitlines()
+        yield from _read(path.read_bytes().splitlines())
     except FileNotFoundError:
         return
-    for line in lines:
-        entry = _read(line)
-        if entry is not None:
-            yield entry
+
+
+def newer_entries(path: Path, offset: int) -> tuple[list[Entry], int]:
+    """The lines that were ended behind `offset` bytes, and the offset behind them."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            fresh = file.read()
+    except FileNotFoundError:
+        return [], offset
+    whole = fresh[: fresh.rfind(b"\n") + 1]
+    return list(_read(whole.splitlines())), offset + len(whole)
 
 
 def megabytes(num_bytes: int) -> str:
@@ -123,38 +104,8 @@ def megabytes(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:.2f} MB" if num_bytes >= 10_000 else f"{num_bytes} bytes"
 
 
-def _entry(message: Message, reply: Message, seconds: float) -> Entry:
-    kind = message.metadata.message_type
-    facts = {} if reply.has_error() else _facts(reply)
-    return Entry(
-        at_s=time.time(),
-        kind=KINDS.get(kind, kind),
-        round=facts.get("round"),
-        windows=facts.get("num_examples"),
-        sent_bytes=_num_bytes(reply),
-        received_bytes=_num_bytes(message),
-        seconds=seconds,
-        error=_reason(reply),
-    )
-
-
-def _facts(reply: Message) -> dict[str, Any]:
-    """Of an answer that our own app made."""
-    facts: dict[str, Any] = json.loads(str(reply.content.config_records["message"]["facts"]))
-    return facts
-
-
-def _num_bytes(message: Message) -> int:
-    return count_bytes(message.content) if message.has_content() else len(_reason(message))
-
-
-def _reason(reply: Message) -> str:
-    return (reply.error.reason or "no reason given") if reply.has_error() else ""
-
-
-def _read(line: bytes) -> Entry | None:
-    try:
-        values = json.loads(line)
-        return Entry(**{f.name: values[f.name] for f in fields(Entry)})
-    except (ValueError, KeyError, TypeError):
-        return None
+def _read(lines: Iterable[bytes]) -> Iterator[Entry]:
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):  # one that a power cut broke
+            values = json.loads(line)
+            yield Entry(**{f.name: values[f.name] for f in fields(Entry)})

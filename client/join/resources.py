@@ -39,7 +39,8 @@ class Resources(Settings):
     memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.cores is not None and not 1 <= self.cores <= (there := len(os.sched_getaffinity(0))):
+        there = len(os.sched_getaffinity(0))
+        if self.cores is not None and not 1 <= self.cores <= there:
             raise ConfigError(
                 f"--cpus: found {self.cores}, this machine has 1 to {there} cores for it "
                 "(a share of a core: CPUQuota of the systemd unit)"

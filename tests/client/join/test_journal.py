@@ -6,7 +6,8 @@ import pytest
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from client.join.journal import Entry, append, entries, journalled
+from client.join.journal import Entry, append, entries, newer_entries
+from client.join.journalled import journalled
 from protocols.records import Introduction, count_bytes
 from simulations.engine import InProcessGrid
 
@@ -53,6 +54,20 @@ def test_a_line_that_a_power_cut_broke_costs_itself_only(tmp_path):
         file.write('{"at_s": 2.0, "ki')
     append(path, ENTRY)
     assert list(entries(path)) == [ENTRY] * 2
+
+
+def test_only_what_is_new_is_read_again(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    assert newer_entries(path, 0) == ([], 0)
+    append(path, ENTRY)
+    first, offset = newer_entries(path, 0)
+    assert (first, offset) == ([ENTRY], path.stat().st_size)
+    assert newer_entries(path, offset) == ([], offset)
+    with path.open("a") as file:
+        file.write('{"at_s": 2.0, "ki')  # being written
+    assert newer_entries(path, offset) == ([], offset)
+    append(path, ENTRY)
+    assert newer_entries(path, offset) == ([ENTRY], path.stat().st_size)
 
 
 def test_no_journal_is_no_answers(tmp_path):
