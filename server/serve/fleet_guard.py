@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 import uuid
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
@@ -39,6 +41,9 @@ from flwr.superlink.cli.flower_superlink import flower_superlink
 from flwr.superlink.servicer.fleet import fleet_handlers
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from protocols.errors import DataError
+from server.known_names import read_names
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,6 +61,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flwr")  # so that it stands in superlink.log
 
+NAMES = "MYOFED_NODE_NAMES"  # environment variable: the file of `server.known_names`
 MIB = 1024**2
 # The largest student of a client's default limits (64 MiB), in 64 bits, and words.
 MOST_REPLY_BYTES = 2 * 64 * MIB + MIB
@@ -139,7 +145,7 @@ class FleetGuard:
             _check_reply(request, state)
             self._check_first(request)
         except ValueError as error:
-            raise _refused(state, request.node.node_id, str(error)) from None
+            raise _refused(request.node.node_id, str(error)) from None
         with self._lock:
             self._coming[request.node.node_id] = coming
         message_id = request.messages_list[0].metadata.message_id
@@ -165,7 +171,7 @@ class FleetGuard:
                 del self._coming[node_id]
                 reason = ""
         if reason:
-            raise _refused(state, node_id, reason)
+            raise _refused(node_id, reason)
         return PushObjectResponse(stored=self._hand_over(coming, state))
 
     def pull_messages(
@@ -181,21 +187,21 @@ class FleetGuard:
 
     def pull_object(self, request: PullObjectRequest, state: SqlLinkState) -> PullObjectResponse:
         """An object of a message that this node was given."""
-        self._check_given(request.node.node_id, request.object_id, state)
+        self._check_given(request.node.node_id, request.object_id)
         return self._pull_object(request=request, state=state)
 
     def confirm_message_received(
         self, request: ConfirmMessageReceivedRequest, state: SqlLinkState, store: ObjectStore
     ) -> ConfirmMessageReceivedResponse:
         """The node has a message: Flower forgets it."""
-        self._check_given(request.node.node_id, request.message_object_id, state)
+        self._check_given(request.node.node_id, request.message_object_id)
         return self._confirm(request=request, state=state, store=store)
 
-    def _check_given(self, node_id: int, object_id: str, state: SqlLinkState) -> None:
+    def _check_given(self, node_id: int, object_id: str) -> None:
         with self._lock:
             given = any(object_id in ids for ids in self._given[node_id])
         if not given:
-            raise _refused(state, node_id, f"asked for {object_id[:64]!r}, which is in no message to it")
+            raise _refused(node_id, f"asked for {object_id[:64]!r}, which is in no message to it")
 
     def _check_first(self, request: PushMessagesRequest) -> None:
         """ValueError for a second answer; the same one may come again, where a node does not know that it came."""
@@ -271,11 +277,17 @@ def _check_metadata(content: bytes, announced: Any) -> None:
             raise ValueError(f"a message whose {name} is not the announced one")
 
 
-def _refused(state: SqlLinkState, node_id: int, reason: str) -> HTTPException:
+def _refused(node_id: int, reason: str) -> HTTPException:
     """The answer to a call that is refused; who and why is in the log."""
-    names = [info.name for info in state.get_node_info(node_ids=[node_id])]
-    log.warning("refused: node %s (%s): %s", node_id, ", ".join(names) or "unknown", reason)
+    log.warning("refused: node %s (%s): %s", node_id, _invited_as(node_id), reason)
     return HTTPException(403, reason)
+
+
+def _invited_as(node_id: int) -> str:
+    try:
+        return read_names(Path(os.environ[NAMES])).get(node_id, "no invitation")
+    except (DataError, KeyError):
+        return "no names are known"
 
 
 if __name__ == "__main__":

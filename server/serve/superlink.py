@@ -70,6 +70,7 @@ def _environment(folder: ServerFolder, hub: str) -> dict[str, str]:
     code = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
         "FLWR_HOME": str(folder.flower_home),
+        "MYOFED_NODE_NAMES": str(folder.names),
         "FLWR_SUPERGRID_API_URL": hub,
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
