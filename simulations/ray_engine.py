@@ -7,7 +7,6 @@ from the installed package.
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from protocols.errors import AggregationError
+from protocols.flower_environment import flower_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,20 +109,13 @@ def _superlink(home: Path, log: Path) -> Iterator[dict[str, str]]:
 
 
 def _environment(home: Path, sockets: str) -> dict[str, str]:
-    """Flower and Ray on loopback, without telemetry, update checks and installs; every actor finds our code."""
-    code = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
-        "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too: otherwise Ray listens on every interface
-        "RAY_TMPDIR": sockets,
-        "NO_COLOR": "1",
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "PYTHONPATH": os.pathsep.join(filter(None, code)),
-    }
+    """Flower's, with Ray on loopback and without its telemetry."""
+    return flower_environment(
+        home,
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # on Linux too: otherwise Ray listens on every interface
+        RAY_TMPDIR=sockets,
+    )
 
 
 def _program(name: str) -> str:

@@ -18,7 +18,10 @@ import myofed
 
 PROGRAM = Path(sys.executable).with_name("myofed")
 DEADLINE_S = 120.0
-COMMANDS = ("models", "data", "simulate", "teach", "pack", "score", "board", "bench", "watch", "plot")
+COMMANDS = (
+    *("models", "data", "simulate", "teach", "pack", "score", "board", "bench", "watch", "plot"),
+    *("serve", "join"),
+)
 
 QUICK = """\
 name: quick

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from client.join.patience import Ending
 from protocols.errors import ConfigError
+from protocols.flower_environment import flower_environment
 
 if TYPE_CHECKING:
     from client.join.client_folder import ClientFolder
@@ -120,21 +121,8 @@ def _command(folder: ClientFolder, address: str, resources: Resources) -> list[s
 
 
 def _environment(folder: ClientFolder) -> dict[str, str]:
-    """No telemetry, no update checks, no installs; the ClientApp, which the SuperNode starts, finds our code."""
-    code = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
-        "FLWR_HOME": str(folder.flower_home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "NO_COLOR": "1",
-        # Training has one thread; without this, libraries take memory for one on each core.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "PYTHONPATH": os.pathsep.join(filter(None, code)),
-    }
+    """Training has one thread; without saying so, libraries take memory for one on each core."""
+    return flower_environment(folder.flower_home, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 
 def _free_port() -> int:

@@ -7,15 +7,14 @@ Source:
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
+from protocols.flower_environment import flower_environment
 from server.serve.authority import LOOPBACK
 from server.serve.server_folder import make_private_folder
 from server.serve.supervised import Supervised
@@ -44,7 +43,10 @@ def superlink(folder: ServerFolder, port: int, hub: str) -> Supervised:
         "--enable-supernode-auth",
         "--disable-runtime-dependency-installation",
     ]
-    return Supervised("SuperLink", command, _environment(folder, hub), folder.logs / "superlink.log")
+    environment = flower_environment(
+        folder.flower_home, FLWR_SUPERGRID_API_URL=hub, MYOFED_NODE_NAMES=str(folder.names)
+    )
+    return Supervised("SuperLink", command, environment, folder.logs / "superlink.log")
 
 
 def answers(folder: ServerFolder, port: int) -> bool:
@@ -63,20 +65,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _environment(folder: ServerFolder, hub: str) -> dict[str, str]:
-    """No telemetry, no update checks, no installs; the ServerApp, which the SuperLink starts, finds our code."""
-    code = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
-        "FLWR_HOME": str(folder.flower_home),
-        "MYOFED_NODE_NAMES": str(folder.names),
-        "FLWR_SUPERGRID_API_URL": hub,
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "NO_COLOR": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "PYTHONPATH": os.pathsep.join(filter(None, code)),
-    }
