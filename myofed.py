@@ -33,6 +33,30 @@ from server.serve.command import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+
+class BoardBroker:
+    """What `join --broker` runs: the client knows nothing of boards, see client/join/beside.py."""
+
+    def running(self, folder: Path, boards: str, address: str) -> AbstractContextManager[None]:
+        """A broker for boards, for as long as the block lasts."""
+        from device.broker.gateway import broker_beside
+
+        return broker_beside(folder, boards, address)
+
+    def status(self, folder: Path) -> dict[str, Any] | None:
+        """How the broker of a folder is."""
+        from device.broker.gateway import broker_status
+
+        return broker_status(folder)
+
+    def text(self, status: Mapping[str, Any]) -> str:
+        """The same in plain words."""
+        from device.broker.gateway import status_text
+
+        return status_text(status)
+
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n", 1)[0]
@@ -43,7 +67,7 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(board_app, name="board")
 app.command()(serve)
-app.command()(join)
+app.command(context_settings={"obj": BoardBroker()})(join)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")]
 DataDir = Annotated[

@@ -1,6 +1,7 @@
 """Links: many emulated boards, one Mosquitto, one gateway process: lost frames, latency and CPU.
 
-Usage: python benchmarks/link.py [--boards 32] [--channels 8] [--rate 1000] [--frame-ms 20] [--seconds 60] [--json]
+Usage: python benchmarks/link.py [--boards 32] [--channels 8] [--rate 1000] [--frame-ms 20] [--seconds 60] [--tls]
+                                 [--json]
 
 The boards are the firmware's own core, all in one process, each worn by the same synthetic person and each a part of
 a frame behind the one before, as boards that were switched on at their own instants are. Latency: from the instant
@@ -61,6 +62,7 @@ class Load:
         rate_hz: of each.
         frame_ms: length of a frame.
         seconds: how long is measured.
+        tls: whether boards and gateway speak TLS.
     """
 
     boards: int
@@ -68,6 +70,7 @@ class Load:
     rate_hz: float
     frame_ms: float
     seconds: float
+    tls: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -94,9 +97,12 @@ def _options() -> tuple[Load, bool]:
     parser.add_argument("--rate", type=float, default=1000.0, help="samples a second")
     parser.add_argument("--frame-ms", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    return Load(asked.boards, asked.channels, asked.rate, asked.frame_ms, asked.seconds), asked.json
+    return Load(
+        asked.boards, asked.channels, asked.rate, asked.frame_ms, asked.seconds, asked.tls
+    ), asked.json
 
 
 def measure(load: Load) -> dict[str, Any]:
@@ -106,7 +112,7 @@ def measure(load: Load) -> dict[str, Any]:
         people = synthetic_people_folder(
             folder / "people", sample_rate_hz=load.rate_hz, channels=load.channels
         )
-        broker = write_broker(folder / "broker", load.names, port=free_port())
+        broker = write_broker(folder / "broker", load.names, port=free_port(), tls=load.tls)
         with running(broker) as mosquitto, emulated(broker, people, load) as (process, births):
             found = asyncio.run(
                 gateway(broker, load, births, {"broker": mosquitto.pid, "emulator": process.pid})

@@ -38,18 +38,27 @@ def broker(
     folder: Annotated[Path, typer.Argument(help="Its configuration and passwords; made if it is not there.")],
     *,
     boards: Annotated[
-        str, typer.Option(help="Board ids, with commas: each gets a password and its own topics.")
+        str,
+        typer.Option(
+            help="Board ids, with commas: each gets a password and its own topics; no others come in."
+        ),
     ],
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 1883,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: 8883; with --plain 1883.")
+    ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for boards on your Wi-Fi (not encrypted).")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for boards on your Wi-Fi.")
     ] = "127.0.0.1",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Without TLS, for programs of this machine.")
+    ] = False,
 ) -> None:
-    """Set up a Mosquitto broker with a password and rights for each board, and run it until Ctrl-C."""
+    """Set up a Mosquitto broker with TLS, a password and rights for each board, and run it until Ctrl-C."""
     from device.broker import serve_forever, write_broker
+    from device.broker.gateway import split_boards
 
-    names = [name.strip() for name in boards.split(",") if name.strip()]
-    serve_forever(write_broker(folder, names, port=port, host=host), sys.stderr.write)
+    written = write_broker(folder, split_boards(boards), port=port, host=host, tls=not plain)
+    serve_forever(written, sys.stderr.write)
 
 
 @board_app.command()

@@ -51,11 +51,12 @@ class Demo:
 
     def url(self, board: str, user: str) -> str:
         """The board's link, without the password."""
-        return f"mqtt://{user}@127.0.0.1:{self.broker.port}/{board}"
+        return f"{self.broker.place('127.0.0.1').replace('://', f'://{user}@')}/{board}"
 
     def environment(self, user: str) -> dict[str, str]:
-        """This process's environment with the password of `user`."""
-        return os.environ | {"MYOFED_MQTT_PASSWORD": self.broker.passwords[user]}
+        """This process's environment with the password of `user`, and the broker's authority."""
+        secrets = {"MYOFED_MQTT_PASSWORD": self.broker.passwords[user], "MYOFED_MQTT_CA": str(self.broker.ca)}
+        return os.environ | secrets
 
     @contextmanager
     def board(self, name: str, repetitions: str, speed: float) -> Iterator[None]:

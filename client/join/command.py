@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from client.join.beside import BROKER_FOLDER
 from protocols.errors import ConfigError
+
+if TYPE_CHECKING:
+    from client.join.beside import BoardBroker
 
 STATUS, WITHDRAW = "status", "withdraw"
 
 
 def join(
+    context: typer.Context,
     word: Annotated[
         str,
         typer.Argument(
@@ -61,16 +67,28 @@ def join(
     only_masked: Annotated[
         bool, typer.Option("--only-masked", help="Train only where what is sent is hidden in a sum of many.")
     ] = False,
+    broker: Annotated[
+        str, typer.Option(metavar="BOARD,BOARD…", help="Also run a broker for these boards, on this machine.")
+    ] = "",
+    broker_folder: Annotated[
+        Path, typer.Option(help="Its certificate, passwords and log; as of `myofed board broker`.")
+    ] = BROKER_FOLDER,
+    broker_address: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="It listens there; default: as last time, or 0.0.0.0:8883."),
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Withdraw without asking.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")
     ] = False,
 ) -> None:
     """Take part in a federation: train at home, send what was learned, keep the recordings. Ctrl-C ends it."""
+    beside: BoardBroker = context.obj
     if word in (STATUS, WITHDRAW):
         if recordings is not None or subject is not None:
             raise ConfigError(f"join {word}: expected --store only")
-        (_report if word == STATUS else partial(_withdraw, yes=yes))(store, as_json=as_json)
+        report = partial(_report, beside, broker_folder) if word == STATUS else partial(_withdraw, yes=yes)
+        report(store, as_json=as_json)
         return
     if recordings is None:
         raise ConfigError("join: expected --recordings DIR, the folder of your recordings")
@@ -92,17 +110,20 @@ def join(
     )
     _log_to_stderr()
     try:
-        run_join(job)
+        with beside.running(broker_folder, broker, broker_address) if broker else nullcontext():
+            run_join(job)
     except KeyboardInterrupt:
-        _report(store, as_json=as_json)
+        _report(beside, broker_folder, store, as_json=as_json)
         raise
 
 
-def _report(store: Path, *, as_json: bool) -> None:
+def _report(beside: BoardBroker, broker_folder: Path, store: Path, *, as_json: bool) -> None:
     from client.join.status import status, status_text
 
     result = status(store)
-    sys.stdout.write((json.dumps(result) if as_json else status_text(result)) + "\n")
+    broker = beside.status(broker_folder) if broker_folder.is_dir() else None
+    text = status_text(result) + ("" if broker is None else f"\n{beside.text(broker)}")
+    sys.stdout.write((json.dumps({**result, "broker": broker}) if as_json else text) + "\n")
 
 
 def _withdraw(store: Path, *, as_json: bool, yes: bool) -> None:
@@ -118,8 +139,8 @@ def _withdraw(store: Path, *, as_json: bool, yes: bool) -> None:
 
 def _log_to_stderr() -> None:
     """What the device does, line by line: it runs for days, and nobody watches a bar."""
-    room = logging.getLogger("client")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    room.addHandler(handler)
-    room.setLevel(logging.INFO)
+    for room in map(logging.getLogger, ("client", "device.broker")):
+        room.addHandler(handler)
+        room.setLevel(logging.INFO)

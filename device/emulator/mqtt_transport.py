@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from protocols.errors import ConfigError, LinkError
+from device.links.mqtt_session import tls_of, trouble
+from protocols.errors import LinkError
 from protocols.frame import Kind
 from protocols.topics import AVAILABILITY, DELIVERY, OFFLINE, ONLINE, topic
 
@@ -124,17 +125,14 @@ class MqttTransport:
     def _make_client(self, url: LinkUrl) -> mqtt.Client:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"board-{self._board}",
+            client_id=self._board,  # as the firmware: brokers bind a board's user to it
             protocol=MQTTProtocolVersion.MQTTv5,  # older brokers confirm what they forbid
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
         if url.user:
             client.username_pw_set(url.user, url.password)
-        if url.scheme == "mqtts":
-            try:
-                client.tls_set(url.options.get("ca"))
-            except OSError as error:
-                raise ConfigError(f"{url.shown}: ca: {error}") from error
+        if (tls := tls_of(url)) is not None:
+            client.tls_set_context(tls)
         client.will_set(topic(self._board, AVAILABILITY), OFFLINE, 1, retain=True)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_message, client.on_publish = self._on_message, self._on_publish
@@ -144,14 +142,15 @@ class MqttTransport:
     def _first_connection(self, url: LinkUrl) -> None:
         try:
             self._client.connect(url.host, url.port, KEEPALIVE_S, clean_start=True)
-        except (OSError, ValueError) as error:
-            raise LinkError(
-                f"{self._shown}: no connection ({error}); is the broker running there?"
-            ) from error
+        except (OSError, UnicodeError) as error:
+            raise trouble(url, error) from error
         deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
         self._work_until(lambda: self._connected or bool(self._refused), deadline_s)
         if not self._connected:
-            raise LinkError(f"{self._shown}: the broker refuses ({self._refused or 'it does not answer'})")
+            said = self._refused or "it does not answer"
+            raise LinkError(
+                f"{self._shown}: the broker refuses ({said}): wrong user or password, or not this board's own?"
+            )
 
     def _work_until(self, done: Callable[[], bool], deadline_s: float) -> None:
         while not done() and (left_s := deadline_s - time.monotonic()) > 0:

@@ -135,7 +135,10 @@ def refusal(url: LinkUrl, reason: ReasonCode) -> LinkError:
             "the password also in $MYOFED_MQTT_PASSWORD"
         )
     if reason.value in REFUSED_LOGIN:
-        return LinkError(f"{place}: wrong user or password for {url.user!r} ({reason})")
+        return LinkError(
+            f"{place}: wrong user or password for {url.user!r}, "
+            f"or a board's, and links come in as the gateway ({reason})"
+        )
     if reason.value == UNSUPPORTED_VERSION:
         return LinkError(f"{place}: the broker does not speak MQTT 5; Mosquitto does from 1.6 on")
     return LinkError(f"{place}: the broker refuses the connection: {reason}")
@@ -146,14 +149,24 @@ def trouble(url: LinkUrl, error: OSError | UnicodeError) -> LinkError:
     place = _place(url)
     if isinstance(error, ssl.SSLCertVerificationError):
         return LinkError(
-            f"{place}: the broker's certificate is not trusted ({error.verify_message}); "
-            "name the file of its authority with ?ca=FILE, and the host as the certificate does"
+            f"{place}: the broker's certificate is not trusted ({error.verify_message}); {_distrust(error)}"
         )
     if isinstance(error, ssl.SSLError) or (url.scheme == "mqtts" and isinstance(error, ConnectionResetError)):
         return LinkError(f"{place}: no TLS there: use mqtt://, or the broker's TLS port")
     if isinstance(error, UnicodeError):
         return LinkError(f"{place}: unknown host {url.host!r}; check its name, or give its IP address")
     return socket_trouble(url.host, url.port, error)
+
+
+def _distrust(error: ssl.SSLCertVerificationError) -> str:
+    """What to do about a certificate, by OpenSSL's number (x509_vfy.h)."""
+    match error.verify_code:
+        case 9 | 10:
+            return "start the broker again, which renews it, or set the clocks of both machines right"
+        case 62 | 64:
+            return "name the host as the certificate does: `myofed board broker` signs for all of its machine's names"
+        case _:
+            return "name the file of its authority with ?ca=FILE"
 
 
 def _settle(answer: asyncio.Future[None], error: LinkError | None) -> None:

@@ -235,7 +235,9 @@ class MqttBoard(Running):
         self._online = threading.Event()
 
     def plug(self):
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=self._url.user, protocol=MQTTProtocolVersion.MQTTv5
+        )
         client.username_pw_set(self._url.user, self._url.password)
         client.will_set(topic(self.board.board_id, AVAILABILITY), OFFLINE, 1, retain=True)
         client.reconnect_delay_set(0.1, 0.5)

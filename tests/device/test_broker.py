@@ -18,7 +18,9 @@ def broker(tmp_path):
 
 def client(program, broker, user, *arguments, password=None):
     word = broker.passwords[user] if password is None else password
-    command = [need(program), "-h", "127.0.0.1", "-p", str(broker.port), "-u", user, "-P", word, *arguments]
+    command = [need(program), "-h", "127.0.0.1", "-p", str(broker.port), "-u", user, "-P", word]
+    command += ["--cafile", broker.ca] if broker.tls else []
+    command += [*([] if user == GATEWAY else ["-i", user]), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -56,12 +58,15 @@ def test_a_wrong_password_is_refused(broker, user):
 
 
 def test_passwords_are_private_kept_and_stored_hashed(broker):
-    again = write_broker(broker.folder, ["emg-3"], port=broker.port)
+    write_broker(broker.folder, ["emg-3"], port=broker.port)  # emg-1 and emg-2 are not let in for a while
+    again = write_broker(broker.folder, ["emg-1", "emg-2", "emg-3"], port=broker.port)
     assert set(again.passwords) == {GATEWAY, "emg-1", "emg-2", "emg-3"}
     assert all(again.passwords[user] == word for user, word in broker.passwords.items())
-    for name in ("passwd", "passwords/gateway", "passwords/emg-1"):
-        assert stat.S_IMODE((broker.folder / name).stat().st_mode) == 0o600
-    hashed = (broker.folder / "passwd").read_text()
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [broker.folder, *broker.folder.rglob("*")]}
+    assert {path.name for path in modes} >= {"rights.json", "ca.key", "server.key", "emg-1"}
+    for path, mode in modes.items():
+        assert mode == (0o700 if path.is_dir() else 0o600), path
+    hashed = (broker.folder / "rights.json").read_text()
     assert not any(word in hashed for word in again.passwords.values())
 
 
@@ -71,9 +76,9 @@ def test_a_taken_port_is_named(broker, tmp_path):
         start(other)
 
 
-@pytest.mark.parametrize("board", ["", "a/b", "gateway", "a b", "a:b", "x" * 65])
+@pytest.mark.parametrize("board", ["", "a/b", "+", "#", "$SYS", "gateway", "a b", "a:b", "x" * 65])
 def test_a_board_id_that_cannot_be_a_user_is_refused(tmp_path, board):
-    with pytest.raises(ConfigError, match="--boards"):
+    with pytest.raises(ConfigError, match="board id"):
         write_broker(tmp_path, [board])
 
 
@@ -85,7 +90,7 @@ def test_a_damaged_password_file_is_named(broker):
 
 def test_what_is_announced_names_no_password(broker):
     text = broker_text(broker)
-    assert f"myofed board info mqtt://gateway@127.0.0.1:{broker.port}/emg-1" in text
+    assert f"myofed board info mqtts://gateway@127.0.0.1:{broker.port}/emg-1" in text
     assert not any(word in text for word in broker.passwords.values())
 
 
@@ -93,7 +98,7 @@ def test_a_folder_that_cannot_be_made_or_no_boards_is_a_wrong_call(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be made"):
         write_broker(tmp_path / "file" / "broker", ["emg-1"])
-    with pytest.raises(ConfigError, match="--boards: found none"):
+    with pytest.raises(ConfigError, match="found no boards"):
         write_broker(tmp_path / "broker", [])
 
 

@@ -94,7 +94,10 @@ def test_a_hello_that_is_none_is_named_and_an_emptied_one_is_not(tmp_path):
 
 def test_a_user_who_may_read_nothing_is_told_so(tmp_path):
     """A broker does not say that it holds something back: to a user without rights it looks empty."""
-    with broker(tmp_path) as mosquitto, MqttBoard(LinkUrl.parse(mosquitto.url("emg-1", user="emg-1"))):
+    with (
+        broker(tmp_path, files_of_rights=True) as mosquitto,
+        MqttBoard(LinkUrl.parse(mosquitto.url("emg-1", user="emg-1"))),
+    ):
         found = run_list(ListJob(broker=mosquitto.url(user="emg-2"), ports=("/dev/ttyNONE9",), timeout_s=0.5))
     assert found["boards"] == []
     place = next(place for place in found["skipped"] if place["url"].startswith("mqtt"))

@@ -239,19 +239,26 @@ def test_who_is_refused_or_finds_no_broker_is_told(tmp_path):
         url = mosquitto.url("emg-1", user="emg-1")
         with pytest.raises(LinkError, match="refuses"):
             MqttTransport(LinkUrl.parse(url.replace(mosquitto.folder.passwords["emg-1"], "wrong")))
-    with pytest.raises(LinkError, match="is the broker running"):
+    with pytest.raises(LinkError, match="connection refused; nothing listens there"):
         MqttTransport(LinkUrl.parse(url))
 
 
-def test_who_may_not_speak_for_a_board_is_told_in_one_line(tmp_path):
-    with broker(tmp_path) as mosquitto:
+@pytest.mark.parametrize(
+    ("files_of_rights", "words"),
+    [
+        (False, "the broker refuses (Not authorized): wrong user or password, or not this board's own?"),
+        (True, "does not let emg-1 publish myofed/emg-2/hello (Not authorized)"),
+    ],
+)
+def test_who_may_not_speak_for_a_board_is_told_in_one_line(tmp_path, files_of_rights, words):
+    with broker(tmp_path, files_of_rights=files_of_rights) as mosquitto:
         command = [MYOFED, "board", "emulate", "--mqtt", mosquitto.url("emg-2", user="emg-1")]
         found = subprocess.run(
             [*command, "--seconds", "60"], capture_output=True, text=True, check=False, timeout=30
         )
     assert (found.returncode, found.stdout) == (1, "")
     *_, line = found.stderr.splitlines()
-    assert "does not let emg-1 publish myofed/emg-2/hello (Not authorized)" in line
+    assert words in line
     assert mosquitto.folder.passwords["emg-1"] not in found.stderr
     assert "Traceback" not in found.stderr
 

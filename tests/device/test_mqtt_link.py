@@ -172,8 +172,12 @@ def test_a_broker_that_wants_a_user_says_so(mosquitto, monkeypatch):
     assert "wants a user: mqtt://USER:PASSWORD@" in fails(f"mqtt://127.0.0.1:{mosquitto.port}/emg-1")
 
 
-def test_a_user_without_the_right_to_command_is_told_which_rights_it_needs(mosquitto):
-    with board_at(mosquitto, "emg-1"):
+def test_a_board_s_user_is_no_link_s(mosquitto):
+    assert "or a board's, and links come in as the gateway" in fails(mosquitto.url("emg-1", user="emg-2"))
+
+
+def test_a_user_without_the_right_to_command_is_told_which_rights_it_needs(tmp_path):
+    with broker(tmp_path, files_of_rights=True) as mosquitto, board_at(mosquitto, "emg-1"):
         said = fails(mosquitto.url("emg-1", user="emg-2"))
     assert "do not let user 'emg-2' command board 'emg-1'" in said
     assert "write myofed/emg-1/command" in said
