@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,10 +40,8 @@ class Door:
     def say(self, request: str, body: bytes = b"") -> str:
         """Send bytes as they are; the answer's first line, or how the connection ended."""
         with self.connect() as connection:
-            try:
+            with suppress(OSError):  # refused while it was still being sent: the answer may be there
                 connection.sendall(request.encode() + body)
-            except OSError:
-                pass  # refused while it was still being sent: the answer may be there
             return first_line(connection)
 
 

@@ -15,7 +15,12 @@ import httpx
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app.message import Message, remove_content_from_message
 from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PushMessagesRequest
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
 from flwr.proto.message_pb2 import (
     ConfirmMessageReceivedRequest,
     ObjectTree,
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
 
     from protocols.invitation import Invitation
 
-POLL_S = 0.3
+POLL_S = 1.0
 STAY_S = 1800.0  # the longest lease that Flower gives: no heartbeat is needed for a test's length
 
 
@@ -49,9 +54,12 @@ class Intruder:
     Args:
         invitation: what `myofed serve invite` wrote.
         private_key: another one in its place, OpenSSH.
+        known: objects by name that intruders share: everybody's tasks hold the same weights.
     """
 
-    def __init__(self, invitation: Invitation, *, private_key: str | None = None) -> None:
+    def __init__(
+        self, invitation: Invitation, *, private_key: str | None = None, known: dict[str, bytes] | None = None
+    ) -> None:
         key: Any = load_ssh_private_key((private_key or invitation.private_key).encode(), None)
         self.name = invitation.name
         self.public_key = public_key_to_bytes(key.public_key())
@@ -64,6 +72,7 @@ class Intruder:
                 NodeAuthHttpInterceptor(key, key.public_key()),
             ],
         )
+        self.known = {} if known is None else known
         self.node = Node()
         self.run_id = 0
 
@@ -71,6 +80,10 @@ class Intruder:
         """Come online, and stay so without a heartbeat."""
         request = ActivateNodeRequest(public_key=self.public_key, heartbeat_interval=STAY_S)
         self.node = Node(node_id=self.fleet.ActivateNode(request).node_id)
+
+    def leave(self) -> None:
+        """Go offline."""
+        self.fleet.DeactivateNode(DeactivateNodeRequest(node_id=self.node.node_id))
 
     def question(self, message_type: str, *, timeout_s: float = 90.0) -> Message:
         """The server's next message of a type, read whole and confirmed; those of other types are lost."""
@@ -148,11 +161,14 @@ class Intruder:
 
     def _arrived(self, object_id: str) -> bytes:
         """An object that the server may still be sending."""
+        if object_id in self.known:
+            return self.known[object_id]
         deadline = time.monotonic() + STAY_S
         while not (content := self.pull(object_id)):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name}: {object_id} did not come")
             time.sleep(POLL_S)
+        self.known[object_id] = content
         return content
 
     def close(self) -> None:

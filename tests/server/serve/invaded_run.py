@@ -89,6 +89,7 @@ class Invaded:
     running: Deployment
     intruders: dict[str, Intruder] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    _known: dict[str, bytes] = field(default_factory=dict)
 
     def invited(self, *names: str) -> list[Path]:
         """Invitations in force."""
@@ -110,7 +111,7 @@ class Invaded:
             self._online(name, path)
 
     def _online(self, name: str, path: Path) -> Intruder:
-        self.intruders[name] = Intruder(read_invitation(path))
+        self.intruders[name] = Intruder(read_invitation(path), known=self._known)
         self.intruders[name].activate()
         return self.intruders[name]
 
@@ -200,8 +201,8 @@ def in_a_run(here: Invaded, experiment: ServedExperiment, dataset: Path) -> tupl
     here.join_run(*poisoned, *climbers, "prober", "parrot")
     rounds = experiment.federation.rounds
     with _honest_clients(here, dataset), ExitStack() as ended:
-        for name in poisoned:
-            _start(ended, _poisoner, here, name, poisoned[name][1], rounds)
+        for number, name in enumerate(poisoned):
+            _start(ended, _poisoner, here.intruders[name], poisoned[name][1], 1 + number % rounds, rounds)
         for name, subject in climbers.items():
             _start(ended, _introduce, here.intruders[name], subject)
         _start(ended, _prober, here)
@@ -291,14 +292,16 @@ def _introduce(intruder: Intruder, subject: str) -> None:
     intruder.answer(intruder.question("query"), Introduction(subject, ("train",), EXAMPLES).to_record())
 
 
-def _poisoner(here: Invaded, name: str, poison: Callable[..., Any], rounds: int) -> None:
-    """Introduces itself as it should, and answers each task with poison."""
-    intruder = here.intruders[name]
-    _introduce(intruder, name)
-    for _ in range(rounds):
+def _poisoner(intruder: Intruder, poison: Callable[..., Any], turn: int, rounds: int) -> None:
+    """Introduces itself as it should, answers one round with poison and the others not at all."""
+    _introduce(intruder, intruder.name)
+    for number in range(1, rounds + 1):
         question = intruder.question("train")
         task = Task.from_record(question.content, "train")
-        intruder.answer(question, poison(honest(name, task), task))
+        if number == turn:
+            intruder.answer(question, poison(honest(intruder.name, task), task))
+        else:
+            _give_up(intruder, question)
 
 
 def _prober(here: Invaded) -> None:
@@ -342,11 +345,10 @@ def _give_up(intruder: Intruder, question: Message) -> None:
 
 
 def _reason(events: list[dict[str, Any]], name: str) -> str:
-    """What the record says of somebody's first update."""
-    for event in events:
-        if event["event"] == "client" and event["subject"] == name:
-            return f"rejected: {event['rejected']}" if "rejected" in event else f"taken or lost: {event}"
-    return "not on record"
+    """What the record says of somebody's poison."""
+    of = [e for e in events if e["event"] == "client" and e["subject"] == name]
+    rejected = [f"rejected: {event['rejected']}" for event in of if "rejected" in event]
+    return rejected[0] if rejected else f"taken or lost: {of}"
 
 
 def _turned_away(events: list[dict[str, Any]], said: str, here: Invaded, name: str) -> str:

@@ -56,7 +56,7 @@ def array(**changes: object) -> Callable[[Update, Task], RecordDict]:
 
     def poison(update: Update, _task: Task) -> RecordDict:
         content = update.to_record()
-        name = sorted(content["weights"])[0]
+        name = min(content["weights"])
         real = content["weights"][name]
         kept = {"dtype": real.dtype, "shape": real.shape, "stype": real.stype, "data": real.data}
         content["weights"][name] = Array(**(kept | changes))
@@ -75,12 +75,6 @@ def reshaped(update: Update, _task: Task) -> RecordDict:
     """An update with an array of another shape."""
     name = next(iter(update.weights))
     return replace(update, weights=update.weights | {name: update.weights[name].ravel()[:-1]}).to_record()
-
-
-def negative_variance(update: Update, _task: Task) -> RecordDict:
-    """An update with a variance below 0."""
-    name = next(name for name in update.weights if name.endswith("running_var"))
-    return replace(update, weights=update.weights | {name: -update.weights[name] - 1}).to_record()
 
 
 def oversize(update: Update, _task: Task) -> RecordDict:
@@ -144,13 +138,12 @@ def poisons(trace: Path) -> dict[str, tuple[str, Callable[[Update, Task], Record
             weights(lambda a, s: (s - 100 * (a - s)).astype(a.dtype)),
             "the round's median is",
         ),
-        "doubles": ("float64 in place of float32", weights(lambda a, _: a.astype(np.float64)), "bytes, expected at most"),
+        "doubles": ("float64 in place of float32", weights(lambda a, _: a.astype(np.float64)), "bytes, expected"),
         "halves": ("float16 in place of float32", weights(lambda a, _: a.astype(np.float16)), "is float16"),
         "shapes": ("an array of another shape", reshaped, "expected float32"),
         "names": ("a parameter named ../../x", renamed, "other parameters"),
-        "variance": ("a variance below 0", negative_variance, "variances below 0"),
         "pack": ("the hash of another pack", facts(trained_on="ab" * 32), "trained on pack"),
-        "examples": ("a thousand times the introduced examples", facts(num_examples=1000 * EXAMPLES), "examples, introduced"),
+        "examples": ("more examples than introduced", facts(num_examples=10**6), "examples, introduced"),
         "nobody": ("no examples", facts(num_examples=0), "examples"),
         "liar": ("an honest client's name", facts(subject="anna"), "answered as 'anna'"),
         "yesterday": ("an update of an earlier round", facts(round=0), "round 0"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,7 @@ def with_headers(
     """A call whose signature is older than now, or another key's."""
     key: Any = load_ssh_private_key(invitation.private_key.encode(), None)
     signer = ec.generate_private_key(ec.SECP384R1()) if forged else key
-    then = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age_s)).isoformat()
+    then = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=age_s)).isoformat()
     headers = {
         "content-type": PROTOBUF_MEDIA_TYPE,
         "flwr-public-key": b64encode(public_key_to_bytes(key.public_key())).decode(),
@@ -76,13 +76,9 @@ def with_headers(
     return f"{answer.status_code} {answer.text[:100]}"
 
 
-def fleet(call: Callable[[Any], Any]) -> Callable[[Intruder], str]:
-    """A call of the Fleet API, made with a request of its own; what it answers."""
-
-    def attack(intruder: Intruder) -> str:
-        return f"taken: {call(intruder)!r}"[:160]
-
-    return attack
+def heartbeat(node: Node, interval_s: float) -> SendNodeHeartbeatRequest:
+    """A sign of life."""
+    return SendNodeHeartbeatRequest(node=node, heartbeat_interval=interval_s)
 
 
 def control(path: str, request: Any) -> Callable[[Intruder], str]:
@@ -167,24 +163,42 @@ def nothing(intruder: Intruder, question: Message) -> Any:
     return intruder.fleet.PushMessages(PushMessagesRequest(node=intruder.node))
 
 
+def call(name: str, make: Callable[[Intruder], Any]) -> Callable[[Intruder], str]:
+    """A call of Flower's own client, by its name and with a request of our own; what it answers."""
+    return lambda intruder: f"taken: {getattr(intruder.fleet, name)(make(intruder))!r}"[:160]
+
+
+ANOTHER = Node(node_id=SOMEBODY)
 # (what is tried, how, what its answer holds); needs no run
 CALLS: tuple[tuple[str, Callable[[Intruder], str], str], ...] = (
     ("submit a run", control("/v1/control/start-run", StartRunRequest()), "403"),
     ("list the runs", control("/v1/control/list-runs", ListRunsRequest()), "403"),
     ("list the nodes", control("/v1/control/list-nodes", ListNodesRequest()), "403"),
     ("speak as the ServerApp", control("/v1/runtime/get-nodes", ListNodesRequest()), "403"),
-    ("pull another's messages", fleet(lambda i: i.fleet.PullMessages(PullMessagesRequest(node=Node(node_id=SOMEBODY)))), "401"),
-    ("take another offline", fleet(lambda i: i.fleet.DeactivateNode(DeactivateNodeRequest(node_id=SOMEBODY))), "401"),
-    ("a heartbeat for another", fleet(lambda i: i.fleet.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=Node(node_id=SOMEBODY), heartbeat_interval=30))), "401"),
-    ("a lease without end", fleet(lambda i: i.fleet.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=i.node, heartbeat_interval=float("inf")))), "4"),
-    ("register another key", fleet(lambda i: i.fleet.RegisterNode(RegisterNodeFleetRequest(public_key=i.public_key))), "4"),
-    ("unregister oneself", fleet(lambda i: i.fleet.UnregisterNode(UnregisterNodeFleetRequest(node_id=i.node.node_id))), "4"),
-    ("facts of another run", fleet(lambda i: i.fleet.GetRun(GetRunRequest(node=i.node, run_id=SOMEBODY))), "4"),
-    ("the bundle of another run", fleet(lambda i: i.fleet.GetFab(GetFabRequest(node=i.node, run_id=SOMEBODY, hash_str="ab" * 32))), "4"),
-    ("an object of another's message", fleet(lambda i: i.pull("ab" * 32)), "403"),
-    ("delete another's message", fleet(lambda i: i.confirm("ab" * 32)), "403"),
+    ("pull another's messages", call("PullMessages", lambda _: PullMessagesRequest(node=ANOTHER)), "401"),
+    (
+        "take another offline",
+        call("DeactivateNode", lambda _: DeactivateNodeRequest(node_id=SOMEBODY)),
+        "401",
+    ),
+    ("a heartbeat for another", call("SendNodeHeartbeat", lambda _: heartbeat(ANOTHER, 30.0)), "401"),
+    ("a lease without end", call("SendNodeHeartbeat", lambda i: heartbeat(i.node, float("inf"))), "4"),
+    (
+        "register a key",
+        call("RegisterNode", lambda i: RegisterNodeFleetRequest(public_key=i.public_key)),
+        "4",
+    ),
+    ("unregister", call("UnregisterNode", lambda i: UnregisterNodeFleetRequest(node_id=i.node.node_id)), "4"),
+    ("facts of another run", call("GetRun", lambda i: GetRunRequest(node=i.node, run_id=SOMEBODY)), "4"),
+    (
+        "another bundle",
+        call("GetFab", lambda i: GetFabRequest(node=i.node, run_id=1, hash_str="ab" * 32)),
+        "4",
+    ),
+    ("an object of another's message", lambda i: f"taken: {i.pull('ab' * 32)!r}", "403"),
+    ("delete another's message", lambda i: f"taken: {i.confirm('ab' * 32)}", "403"),
     ("bytes that are no call", lambda i: signed(i, "/v1/fleet/pull-messages", b"\xff" * 100), "4"),
-)  # fmt: skip
+)
 
 # The same, within a run: each answers a message of the server's
 ANSWERS: tuple[tuple[str, Callable[[Intruder, Message], Any], str], ...] = (
