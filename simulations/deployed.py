@@ -91,12 +91,14 @@ class Deployed:
         address: where clients find the server, host:port.
         clients: by name.
         server: the last `myofed serve`.
+        serve_words: more options of every `myofed serve`.
     """
 
     folder: Path
     address: str
     clients: dict[str, Client] = field(default_factory=dict)
     server: subprocess.Popen[bytes] | None = None
+    serve_words: tuple[str, ...] = ()
 
     @property
     def run_folder(self) -> Path | None:
@@ -134,8 +136,8 @@ class Deployed:
         return found[0] if found else None
 
     def start(self, *words: str) -> None:
-        """Start `myofed serve WORDS --json` in the deployment's folder."""
-        command = myofed("serve", *words, "--listen", self._listen(), "--json")
+        """Start `myofed serve WORDS --json`, with the usual options, in the deployment's folder."""
+        command = myofed("serve", *words, "--listen", self._listen(), *self.serve_words, "--json")
         self.server = _started(command, self.folder / "serve.log", out=self.folder / "serve.out")
 
     def resume(self) -> None:
@@ -192,6 +194,7 @@ def deployed(
     *,
     through: Callable[[str, str], str] | None = None,
     pack_key: Path | None = None,
+    serve_words: tuple[str, ...] = ("--no-page",),
     join_words: tuple[str, ...] = (),
 ) -> Iterator[Deployed]:
     """A server that runs an experiment and its clients, from their start to their end.
@@ -202,13 +205,14 @@ def deployed(
         recordings: by client: a dataset's folder, and the person in it (None: see `myofed join --subject`).
         through: (client, the server's address) -> the address that this client is given, such as a faulty proxy's.
         pack_key: the key that signed the experiment's pack; None: the server makes its own.
+        serve_words: more options of every `myofed serve`.
         join_words: more options of every `myofed join`.
 
     Raises:
         ConfigError: a command refused what it was given; with its words.
     """
     root.mkdir(parents=True, exist_ok=True)
-    here = Deployed(root, f"localhost:{free_port()}")
+    here = Deployed(root, f"localhost:{free_port()}", serve_words=serve_words)
     try:
         _initialise(here, pack_key)
         for name, (dataset, subject) in recordings.items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import t
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +79,7 @@ def judge(
         unused=len(answered - used),
         missed=sum("dropped" in e or "rejected" in e for e in events if e["event"] == "client"),
         restarts=sum(e["event"] == "restart" for e in events),
-        accuracy=float(np.mean(list(tested.values()))) if tested else None,
+        accuracy=mean_accuracy(tested),
         tested=len(tested),
     )
 
@@ -137,6 +138,11 @@ def final_accuracies(events: Iterable[Event], rounds: int) -> dict[str, float]:
     }
 
 
+def mean_accuracy(accuracies: Mapping[str, float]) -> float | None:
+    """Of all who were tested; None: nobody was."""
+    return float(np.mean(list(accuracies.values()))) if accuracies else None
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """Final accuracies of undisturbed federations that differ in their seed only.
@@ -157,10 +163,22 @@ class Spread:
         """Standard deviation."""
         return float(np.std(self.accuracies, ddof=1))
 
-    def has(self, accuracy: float) -> bool:
-        """Whether it is where 99 of 100 undisturbed federations end, if these are a fair sample of a normal law."""
-        from scipy.stats import t
-
+    @property
+    def reach(self) -> float:
+        """How far from the mean 99 of 100 more federations end, if these are a fair sample of a normal law."""
         number = len(self.accuracies)
-        most = float(t.ppf(0.995, number - 1)) * self.deviation * np.sqrt(1 + 1 / number)
-        return bool(abs(accuracy - self.mean) <= most)
+        return float(t.ppf(0.995, number - 1) * self.deviation * np.sqrt(1 + 1 / number))
+
+    @property
+    def lowest(self) -> float:
+        """The least that is within the spread."""
+        return max(0.0, self.mean - self.reach)
+
+    @property
+    def highest(self) -> float:
+        """The most that is."""
+        return min(1.0, self.mean + self.reach)
+
+    def has(self, accuracy: float) -> bool:
+        """Whether an accuracy is within the spread."""
+        return self.lowest <= accuracy <= self.highest
