@@ -58,13 +58,15 @@ class Entry:
     def _done(self) -> str:
         match self.kind:
             case "train":
-                return "trained" if self.windows == HIDDEN else f"trained on {self.windows} windows"
+                return "trained" if self.windows in (HIDDEN, None) else f"trained on {self.windows} windows"
             case "evaluate":
                 return f"tested on {self.windows} windows"
             case "shards":
                 return f"kept {megabytes(self.received_bytes)} of a knowledge pack"
             case "introduction":
                 return "introduced this device"
+            case "secure_keys" | "secure_shares" | "secure_reveal":
+                return "helped to hide everybody's updates in their sum"
             case other:
                 return f"answered {other}"
 

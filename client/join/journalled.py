@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLIENT_APP_RAISED = 2  # Flower's code for an app that could not answer
-KINDS = {"query": "introduction", "query.shards": "shards"}  # others are called what Flower calls them
+KINDS = {  # others are called what Flower calls them
+    "query": "introduction",
+    "query.shards": "shards",
+    "query.secure_keys": "secure_keys",
+    "query.secure_shares": "secure_shares",
+    "query.secure_reveal": "secure_reveal",
+}
 UNWRITTEN = "OSError: this device could not write down what leaves it, so that nothing does"
 
 

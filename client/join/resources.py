@@ -97,7 +97,7 @@ def bytes_of(text: str) -> int:
 
 def size_text(num_bytes: int) -> str:
     """As `bytes_of` reads it, with the unit that people know."""
-    return f"{num_bytes / 1e9:g} GB" if num_bytes >= UNITS["G"] else f"{num_bytes / 1e6:g} MB"
+    return f"{num_bytes / 1e9:.4g} GB" if num_bytes >= UNITS["G"] else f"{num_bytes / 1e6:.4g} MB"
 
 
 def _program(name: str) -> str:

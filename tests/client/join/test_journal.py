@@ -1,6 +1,7 @@
 """The journal says what an answer was and how large; it survives a power cut; without it nothing leaves."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
@@ -37,6 +38,13 @@ def introduce(asked, _context):
 def test_an_answer_is_told_in_plain_words():
     said = "round 3: trained on 736 windows, sent 0.26 MB; your recordings never left this device"
     assert ENTRY.text() == said
+
+
+def test_a_masked_update_is_told_without_windows():
+    """The server does not know how many there were; nor would a reader of this line."""
+    assert replace(ENTRY, windows=None).text().startswith("round 3: trained, sent")
+    said = replace(ENTRY, kind="secure_keys", round=None, windows=None, sent_bytes=400).text()
+    assert said.startswith("helped to hide everybody's updates in their sum, sent 400 bytes")
 
 
 def test_what_is_appended_can_be_read_back_and_is_for_the_owner_alone(tmp_path):

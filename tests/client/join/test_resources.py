@@ -2,24 +2,30 @@
 
 import json
 import os
+import re
+import resource
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from flwr.app import Message
+from small_federation import FEW_STEPS, SIGNAL, make_grid, make_nodes, make_plan
 
+from client.join.apart import apart
 from client.join.resources import LEAST_BYTES, Resources, bytes_of, size_text
-from protocols.errors import ConfigError
-
-ROOT = Path(__file__).parents[3]
-CODE = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "OMP_NUM_THREADS": "1"}
+from client.limits import ClientLimits
+from protocols.errors import ConfigError, DataError
+from protocols.records import Task
+from server.federation import initial_weights
 
 
 def held_to(resources, program, *arguments):
     """What a program prints as JSON that runs as the SuperNode would."""
     done = subprocess.run(
         [*resources.prefix(), sys.executable, "-c", program, *map(str, arguments)],
-        env=os.environ | CODE | {"OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -70,31 +76,31 @@ def test_children_of_children_are_held_to_it():
     assert held_to(limits, program) == [1, [LEAST_BYTES, LEAST_BYTES]]
 
 
-TWO_TASKS = """
-import json, sys
-from dataclasses import replace
-from pathlib import Path
-from flwr.app import Message
-from small_federation import FEW_STEPS, SIGNAL, make_grid, make_nodes, make_plan
-from client.limits import ClientLimits
-from protocols.records import Task
-from server.federation import initial_weights
-
-folder, dataset = map(Path, sys.argv[1:])
-generous = ClientLimits(batch_size=10**7, batch_mib=10**5)
-grid = make_grid(folder, [replace(node, limits=generous) for node in make_nodes(dataset, folder)])
-weights = initial_weights(make_plan(folder), None)
-said = []
-for batch_size in (4_000_000, 8):
-    settings = replace(FEW_STEPS, batch_size=batch_size).to_json()
-    task = Task("train", 1, 0, "convonly", SIGNAL.to_json(), settings, weights)
-    (reply,) = grid.send_and_receive([Message(task.to_record(), 1000, "train")])
-    said.append(reply.error.reason if reply.has_error() else "trained")
-print(json.dumps(said))
-"""
+def answers_to_batches(folder, dataset, batch_sizes, memory_bytes):
+    """What a node says to training tasks of such batches in a process that may take so much more than this one has."""
+    status = Path("/proc/self/status").read_text()
+    used = 1024 * int(re.search(r"VmData:\s+(\d+)", status)[1])
+    resource.setrlimit(resource.RLIMIT_DATA, (used + memory_bytes,) * 2)
+    generous = ClientLimits(batch_size=10**7, batch_mib=10**5)
+    grid = make_grid(folder, [replace(node, limits=generous) for node in make_nodes(dataset, folder)])
+    weights = initial_weights(make_plan(folder), None)
+    for batch_size in batch_sizes:
+        settings = replace(FEW_STEPS, batch_size=batch_size).to_json()
+        task = Task("train", 1, 0, "convonly", SIGNAL.to_json(), settings, weights)
+        (reply,) = grid.send_and_receive([Message(task.to_record(), 1000, "train")])
+        yield reply.error.reason if reply.has_error() else "trained"
 
 
 def test_a_task_beyond_the_memory_is_refused_and_the_next_one_done(dataset, tmp_path):
-    """A batch of 4,000,000 windows in a process of 800 MB, then one of 8 in the same process."""
-    said = held_to(Resources.of(None, "800M"), TWO_TASKS, tmp_path, dataset)
-    assert said == ["MemoryError: not enough memory for it; this device allows 800 MB", "trained"]
+    """A batch of 4,000,000 windows (2.6 GB) in a process of 300 MB more, then one of 8 in the same process."""
+    work = answers_to_batches(tmp_path, dataset, (4_000_000, 8), 300_000_000)
+    refused, done = apart(lambda: list(work))
+    assert re.fullmatch(
+        r"MemoryError: not enough memory for it; this device allows \d+(\.\d+)? [MG]B", refused
+    )
+    assert done == "trained"
+
+
+def test_a_child_that_is_killed_is_an_error_and_not_a_wait():
+    with pytest.raises(DataError, match="the process was killed"):
+        apart(lambda: os.kill(os.getpid(), signal.SIGKILL))
