@@ -1,7 +1,9 @@
 """No task whatever makes a client write outside its store, train beyond its limits, or raise."""
 
+import io
 import json
 import os
+import pickle
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,6 +189,40 @@ def test_no_task_whatever_leaves_its_bounds(federation, data, kind):
         assert "AssertionError" not in reply.error.reason
     elif kind == "train":
         assert all(np.isfinite(array).all() for array in Update.from_record(reply.content).weights.values())
+
+
+class Bomb:
+    """What runs if anybody unpickles it."""
+
+    def __reduce__(self):
+        return pytest.fail, ("a task was unpickled",)
+
+
+def pickled_objects():
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([Bomb()], dtype=object), allow_pickle=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("kind", "number"), [("train", 0), ("evaluate", 4)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pickle.dumps(Bomb()),
+        pickled_objects(),
+        b"\x93NUMPY\x01\x00\x45\x00{'descr': '<f4', 'fortran_order': False, 'shape': (250000000000,), }  \n",
+    ],
+)
+def test_a_pickle_in_place_of_weights_is_refused_unread(federation, kind, number, data):
+    """And so is the head of an array of a terabyte: an error that names the parameter, nothing run, nothing written."""
+    folder, grid, weights = federation
+    content = honest(kind, weights).to_record()
+    name = min(content["weights"])
+    content["weights"][name] = Array("float32", (3,), "numpy.ndarray", data)
+    with WATCH(folder / "stores" / f"s{number}") as outside:
+        (reply,) = grid.send_and_receive([Message(content, 1000 + number, kind)])
+    assert outside == []
+    assert f"weights: {name}" in reply.error.reason
 
 
 def test_the_watch_sees_a_file_that_is_written_elsewhere(tmp_path):
