@@ -22,6 +22,7 @@ import yaml
 from protocols.errors import ConfigError, LinkError
 from server.serve.superlink import free_port
 from simulations.leash import descendants
+from simulations.working_in import kill_all, processes_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -60,11 +61,12 @@ class Client:
         """Start `myofed join`, anew where it ended."""
         self.process = _started(self.command, self.log)
 
-    def kill9(self) -> None:
-        """Kill `myofed join` and all that it started: the device lost power."""
+    def kill9(self, *, everything: bool = True) -> None:
+        """Kill `myofed join` and all that it started, as a power cut does; or `myofed join` alone."""
         if self.process is not None:
             self.process.kill()
-        kill_all(self.store)
+        if everything:
+            kill_all(self.store)
         if self.process is not None:
             self.process.wait()
 
@@ -216,8 +218,11 @@ def deployed(
     try:
         _initialise(here, pack_key)
         for name, (dataset, subject) in recordings.items():
-            address = through(name, here.address) if through else here.address
-            here.clients[name] = _invited(here, name, dataset, subject, address, join_words)
+            if through:
+                _give_address(here, through(name, here.address))
+            here.clients[name] = _invited(here, name, dataset, subject, join_words)
+        if through:
+            _give_address(here, here.address)
         (root / "experiment.yaml").write_text(yaml.safe_dump(dict(experiment)))
         here.start("experiment.yaml")
         for client in here.clients.values():
@@ -232,30 +237,6 @@ def myofed(*words: str | Path) -> list[str]:
     return ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "myofed", *map(str, words)]
 
 
-def processes_in(folder: Path) -> dict[int, str]:
-    """The processes whose working folder is this one or lies in it, with their command lines."""
-    inside, found = folder.resolve(), {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it ended meanwhile, or is another user's
-            if (entry / "cwd").resolve().is_relative_to(inside):
-                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if words:  # a zombie has none
-                    found[int(entry.name)] = words.strip()
-    return dict(sorted(found.items()))
-
-
-def kill_all(folder: Path) -> None:
-    """Kill every process whose working folder lies in this one, and wait until there is none."""
-    deadline = time.monotonic() + STOP_S
-    while here := processes_in(folder):
-        for pid in here:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > deadline:
-            raise LinkError(f"{folder}: cannot end {here}")
-        time.sleep(POLL_S)
-
-
 def json_lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a file; none where there is no file yet."""
     try:
@@ -266,21 +247,22 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _initialise(here: Deployed, pack_key: Path | None) -> None:
-    _run(here, "serve", "--init", "--address", here.address)
+    _give_address(here, here.address)
     if pack_key is not None:
         key = here.folder / "myofed-server" / "pack.key"
         key.write_bytes(pack_key.read_bytes())
 
 
+def _give_address(here: Deployed, address: str) -> None:
+    """The address that is in the invitations from now on; the authority stays."""
+    _run(here, "serve", "--init", "--address", address)
+
+
 def _invited(
-    here: Deployed, name: str, dataset: Path, subject: str | None, address: str, join_words: tuple[str, ...]
+    here: Deployed, name: str, dataset: Path, subject: str | None, join_words: tuple[str, ...]
 ) -> Client:
-    """A client with its invitation, whose address may be another than the server's own."""
-    if address != here.address:
-        _run(here, "serve", "--init", "--address", address)
+    """A client with its invitation, not yet started."""
     _run(here, "serve", "invite", name)
-    if address != here.address:
-        _run(here, "serve", "--init", "--address", here.address)
     store = here.folder / "clients" / name
     store.parent.mkdir(exist_ok=True)
     command = myofed("join", here.folder / f"{name}.myofed", "--recordings", dataset.absolute())

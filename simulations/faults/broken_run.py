@@ -11,8 +11,8 @@ import numpy as np
 
 from protocols.errors import LinkError
 from simulations.deployed import deployed
-from simulations.faults.injectors import Stage
 from simulations.faults.network import BadNetwork
+from simulations.faults.stage import Stage
 from simulations.faults.verdict import Verdict, judge
 
 if TYPE_CHECKING:

@@ -5,92 +5,21 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from protocols.errors import LinkError
-from simulations.deployed import processes_in
 from simulations.faults.network import CUT, FINE, STALLED, Weather
+from simulations.working_in import processes_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-    import numpy as np
+    from simulations.deployed import Client
+    from simulations.faults.stage import Stage
 
-    from simulations.deployed import Client, Deployed
-    from simulations.faults.network import BadNetwork
-
-PATIENCE_S = 180.0  # for a moment to come
-WITHIN_S = (
-    4.0  # of a round's or task's beginning: Flower starts a process for each task, and that takes seconds
-)
-SLOW_BYTES_PER_S = 40_000.0  # a pack takes long enough to be hit on its way
 TINY_FILE_BYTES = 64  # the largest file on a disk that is as good as full
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What there is to be broken.
-
-    Attributes:
-        here: the running deployment.
-        networks: the way of each client to the server.
-        rng: decides who is hit, and when.
-        rounds: of the federation.
-        pack_bytes: of the pack's files.
-        before: the record as it was when the fault struck.
-    """
-
-    here: Deployed
-    networks: Mapping[str, BadNetwork]
-    rng: np.random.Generator
-    rounds: int
-    pack_bytes: int
-    before: list[dict[str, Any]] = field(default_factory=list)
-
-    def strikes(self) -> None:
-        """Keep what is on record now: none of it may be gone in the end."""
-        self.before[:] = self.here.events()
-
-    def someone(self) -> Client:
-        """The client that is hit."""
-        return self.here.clients[str(self.rng.choice(sorted(self.here.clients)))]
-
-    def some_round(self) -> int:
-        """The round that is hit: not the last one, so that there is a way back."""
-        return int(self.rng.integers(1, self.rounds))
-
-    def wait_for(self, found: Callable[[], Any], what: str) -> Any:
-        """Wait for a moment that comes by itself."""
-        return self.here.wait_for(found, what, PATIENCE_S)
-
-    def wait_in_round(self, number: int) -> None:
-        """Wait for a seeded moment behind a round's beginning."""
-        self.wait_for(
-            lambda: any(e["round"] >= number for e in self.here.events("asked")),
-            f"beginning of round {number}",
-        )
-        self.pause(0.0, WITHIN_S)
-
-    def wait_for_task(self, client: Client, number: int) -> int:
-        """Wait for a seeded moment in which a client works on a round's training; the pid that does.
-
-        A task may be done sooner than the moment comes: then it is the next one that is hit.
-        """
-        self.wait_in_round(number)
-        while True:
-            self.wait_for(lambda: client.pids()["clientapp"], f"a task of {client.name}")
-            self.pause(0.0, WITHIN_S / 2)
-            if working := client.pids()["clientapp"]:
-                return int(working[0])
-
-    def pause(self, least_s: float, most_s: float) -> float:
-        """A seeded while; how long."""
-        seconds = float(self.rng.uniform(least_s, most_s))
-        time.sleep(seconds)
-        return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +53,7 @@ def client_is_killed(stage: Stage) -> dict[str, Any]:
     client, number = stage.someone(), stage.some_round()
     stage.wait_for_task(client, number)
     stage.strikes()
-    if client.process is not None:
-        client.process.kill()
-        client.process.wait()
+    client.kill9(everything=False)
     stage.pause(1.0, 5.0)
     client.start()
     return {"client": client.name, "round": number}
@@ -151,20 +78,26 @@ def clientapp_is_killed(stage: Stage) -> dict[str, Any]:
     return {"client": client.name, "round": number}
 
 
-def client_dies_downloading(stage: Stage) -> dict[str, Any]:
+def downloading_client_is_killed(stage: Stage) -> dict[str, Any]:
+    """`myofed join` is killed while the pack is on its way to it; it is started again."""
+    client = stage.someone()
+    share = stage.wait_for_download(client)
+    stage.strikes()
+    client.kill9(everything=False)
+    return _back_after_download(stage, client, share)
+
+
+def downloading_client_loses_power(stage: Stage) -> dict[str, Any]:
     """Everything of a client ends while the pack is on its way to it; it is started again."""
     client = stage.someone()
-    network = stage.networks[client.name]
-    network.becomes(Weather(bytes_per_s=SLOW_BYTES_PER_S))
-    stage.wait_for(client.journal, f"introduction of {client.name}")
-    share, before = float(stage.rng.uniform(0.1, 0.9)), network.counts.num_bytes
-    stage.wait_for(
-        lambda: network.counts.num_bytes - before > share * stage.pack_bytes,
-        f"{100 * share:.0f} % of the pack at {client.name}",
-    )
+    share = stage.wait_for_download(client)
     stage.strikes()
     client.kill9()
-    network.becomes(FINE)
+    return _back_after_download(stage, client, share)
+
+
+def _back_after_download(stage: Stage, client: Client, share: float) -> dict[str, Any]:
+    stage.networks[client.name].becomes(FINE)
     stage.pause(1.0, 5.0)
     client.start()
     return {"client": client.name, "share": round(share, 2)}
@@ -251,7 +184,12 @@ FAULTS = (
     Fault("client-kill", "kill -9 of `myofed join` while it trains; started again", client_is_killed),
     Fault("supernode-kill", "kill -9 of a SuperNode while it trains", supernode_is_killed),
     Fault("clientapp-kill", "kill -9 of the process that trains", clientapp_is_killed),
-    Fault("download", "a client loses power while the pack is on its way to it", client_dies_downloading),
+    Fault(
+        "download-kill", "kill -9 of `myofed join` while the pack is on its way", downloading_client_is_killed
+    ),
+    Fault(
+        "download-power", "a client loses power while the pack is on its way", downloading_client_loses_power
+    ),
     Fault("serverapp-kill", "kill -9 of the ServerApp in a round", serverapp_is_killed),
     Fault("superlink-kill", "kill -9 of the SuperLink in a round", superlink_is_killed),
     Fault("proxy-kill", "kill -9 of the proxy in a round", proxy_is_killed),
