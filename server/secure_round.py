@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flwr.app import Message, MessageType
@@ -83,9 +84,9 @@ class SecureRound:
         self._exchange, self._grid, self._task, self._rounds = exchange, grid, task, exchange.plan.rounds
         self._members = {member.subject: member for member in clients}
         self._started_s = time.monotonic()
-        spec, asked = self._rounds.secure_aggregation, len(clients)
-        self.session = Session(secrets.token_hex(16), task.round, asked, spec.needed(asked))
-        self.layout = Layout.of(spec, self._rounds.privacy, task.weights, asked)
+        spec, self._asked = self._rounds.secure_aggregation, len(clients)
+        self._threshold = spec.needed(self._asked)
+        self.layout = Layout.of(spec, self._rounds.privacy, task.weights, self._asked)
         self.roster: Roster = {}
         self.dealt: dict[str, Mapping[str, bytes]] = {}
         self.masked: dict[str, RingVector] = {}
@@ -93,6 +94,11 @@ class SecureRound:
         self.silent: dict[str, str] = {}
         self.spans: list[tuple[float, float]] = []
         self.bytes_down = self.bytes_up = 0
+
+    @cached_property
+    def session(self) -> Session:
+        """Drawn when it is first asked for; MessageError where too few take part to hide one among."""
+        return Session(secrets.token_hex(16), self._task.round, self._asked, self._threshold)
 
     def ask_for_keys(self) -> None:
         """Step 1.
@@ -140,8 +146,8 @@ class SecureRound:
     def facts(self) -> dict[str, Any]:
         """What the run record says of the round."""
         counts = {
-            "asked": self.session.asked,
-            "threshold": self.session.threshold,
+            "asked": self._asked,
+            "threshold": self._threshold,
             "keys": len(self.roster),
             "shared": len(self.dealt),
             "masked": len(self.masked),
@@ -240,11 +246,9 @@ class SecureRound:
         )
 
     def _check_left(self, found: int, did: str) -> None:
-        needed = max(self.session.threshold, self._rounds.min_replies)
+        needed = max(self._threshold, self._rounds.min_replies)
         if found < needed:
-            raise AggregationError(
-                f"{found} of {self.session.asked} clients {did}, expected at least {needed}"
-            )
+            raise AggregationError(f"{found} of {self._asked} clients {did}, expected at least {needed}")
 
     def _subject(self, reply: Reply) -> str:
         return self._exchange.member(reply).subject

@@ -33,6 +33,8 @@ class Session:
             raise MessageError(
                 f"session: found {self.session_id[:40]!r}, expected 32 lower-case hexadecimal digits"
             )
+        if self.asked < LEAST:
+            raise MessageError(f"session: found {self.asked} people, expected at least {LEAST}")
         # With a majority no server can have half the people open one secret of somebody and half the other.
         least = max(LEAST, self.asked // 2 + 1)
         if not least <= self.threshold <= self.asked:

@@ -1,7 +1,10 @@
 """Secure aggregation in whole federations: against the plain one, with people who fall silent, lie and repeat."""
 
+import functools
 import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from server.cohort import Member
 from server.federation import initial_weights
 from server.plan import RoundsSpec
 from server.secure import check_secure
+from server.strategy import FederatedDistillation
 
 MASKED = SecureSpec("masked", threshold=0.6)  # three of five
 CLIENTS = PEOPLE[:5]
@@ -38,13 +42,21 @@ def federation(folder, dataset, *, client=app, secure=MASKED, rounds=1, **plan):
     return weights
 
 
-def expected(folder, dataset, subjects, clip=CLIP):
+@functools.cache
+def plain_updates(dataset):
+    """What each of the five trains in round 1, in the open, and what they start from."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan = make_plan(Path(folder), rounds=1)
+        shared = initial_weights(plan, None)
+        settings = plan.rounds.local(1, with_pack=False).to_json()
+        task = Task("train", 1, plan.seed, plan.student, plan.signal.to_json(), settings, shared)
+        return shared, [train_node(node, task) for node in nodes(dataset, Path(folder))[:5]]
+
+
+def expected(dataset, subjects, clip=CLIP):
     """The plain weighted mean of these people's clipped steps in round 1, by arithmetic of its own."""
-    plan = make_plan(folder, secure_aggregation=MASKED, rounds=1)
-    shared = initial_weights(plan, None)
-    settings = plan.rounds.local(1, with_pack=False).to_json()
-    task = Task("train", 1, plan.seed, plan.student, plan.signal.to_json(), settings, shared)
-    updates = [train_node(n, task) for n in nodes(dataset, folder) if n.subject in subjects]
+    shared, everybody = plain_updates(dataset)
+    updates = [u for u in everybody if u.subject in subjects]
     total = sum(u.num_examples for u in updates)
     step = sum(u.num_examples / total * clipped_step(u.weights, shared, clip) for u in updates)
     statistics = {
@@ -54,9 +66,9 @@ def expected(folder, dataset, subjects, clip=CLIP):
     return shared, step, statistics, updates
 
 
-def check_mean(weights, folder, dataset, subjects, clip=CLIP):
+def check_mean(weights, dataset, subjects, clip=CLIP):
     """That the new weights are the plain mean of these people, to 1e-6 of the step."""
-    shared, step, statistics, updates = expected(folder, dataset, subjects, clip)
+    shared, step, statistics, updates = expected(dataset, subjects, clip)
     found = clipped_step(weights, shared, np.inf)
     rounding = np.linalg.norm(clipped_step(weights, {n: np.zeros_like(a) for n, a in shared.items()}, np.inf))
     assert np.linalg.norm(found - step) <= 1e-6 * np.linalg.norm(step) + 6e-8 * rounding
@@ -104,7 +116,7 @@ def counts(folder):
 def test_the_mean_is_the_plain_one_and_so_are_the_figures(tmp_path, dataset):
     """Weighted by examples, to 1e-6 of the step; on record the curves and not one figure of anybody."""
     weights = federation(tmp_path, dataset)
-    updates = check_mean(weights, tmp_path / "plain", dataset, CLIENTS)
+    updates = check_mean(weights, dataset, CLIENTS)
     (line,) = events(tmp_path, "round")
     assert (line["asked"], line["answered"]) == (5, 5)
     assert counts(tmp_path) == [5, 5, 5, 5, 5]
@@ -120,7 +132,7 @@ def test_the_mean_is_the_plain_one_and_so_are_the_figures(tmp_path, dataset):
 def test_steps_are_cut_at_home(tmp_path, dataset):
     """A clip that is shorter than everybody's step."""
     weights = federation(tmp_path, dataset, secure=replace(MASKED, clip=0.01))
-    check_mean(weights, tmp_path / "plain", dataset, CLIENTS, clip=0.01)
+    check_mean(weights, dataset, CLIENTS, clip=0.01)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +149,7 @@ def test_whoever_falls_silent_is_left_out_and_the_sum_is_right(tmp_path, dataset
     weights = federation(tmp_path, dataset, client=silent_at(step, "s0", "s1"))
     assert counts(tmp_path) == reached
     assert events(tmp_path, "fault") == []
-    check_mean(weights, tmp_path / "plain", dataset, in_the_sum)
+    check_mean(weights, dataset, in_the_sum)
     lost = [e["subject"] for e in events(tmp_path, "client") if "dropped" in e]
     assert lost == ([] if step == REVEAL else ["s0", "s1"])
     if step == REVEAL:
@@ -258,7 +270,7 @@ def test_a_wrong_answer_is_refused_and_the_round_goes_on(tmp_path, dataset, lie)
     assert rejected["subject"] == "s1"
     assert reason in rejected["rejected"]
     assert events(tmp_path, "fault") == []
-    check_mean(weights, tmp_path / "plain", dataset, [s for s in CLIENTS if s != "s1"])
+    check_mean(weights, dataset, [s for s in CLIENTS if s != "s1"])
 
 
 def test_keys_of_somebody_else_are_refused(tmp_path, dataset):
@@ -309,7 +321,7 @@ def test_shares_that_do_not_open_cost_nothing_while_others_do(tmp_path, dataset)
     garbage = lambda c: cut(c, lambda shares: shares | {"s0": bytes(94)})  # noqa: E731
     weights = federation(tmp_path, dataset, client=altered("s1", SHARES, garbage))
     assert counts(tmp_path) == [5, 5, 5, 5, 5]
-    check_mean(weights, tmp_path / "plain", dataset, CLIENTS)
+    check_mean(weights, dataset, CLIENTS)
 
 
 def test_what_the_server_receives_looks_random(tmp_path, dataset):
@@ -351,8 +363,7 @@ def test_privacy_and_masks_go_together(tmp_path, dataset, kind):
     """With hardly any noise, the mean is that of the clipped steps; statistics and figures stay at home."""
     privacy = PrivacySpec(kind, clip=0.02, noise_multiplier=1e-6)
     weights = federation(tmp_path, dataset, privacy=privacy)
-    shared = initial_weights(make_plan(tmp_path), None)
-    _, _, _, updates = expected(tmp_path / "plain", dataset, CLIENTS)
+    shared, _, _, updates = expected(dataset, CLIENTS)
     step = np.mean([clipped_step(u.weights, shared, 0.02) for u in updates], axis=0)
     assert np.linalg.norm(clipped_step(weights, shared, np.inf) - step) < 1e-3 * np.linalg.norm(step)
     statistics = shared.keys() - set(learned(shared))
@@ -366,8 +377,7 @@ def test_local_noise_of_everybody_is_in_the_sum(tmp_path, dataset):
     """The mean of five differs from the plain one by noise of clip times multiplier over the root of five."""
     privacy = PrivacySpec("local", clip=0.02, noise_multiplier=0.5)
     weights = federation(tmp_path, dataset, privacy=privacy)
-    shared = initial_weights(make_plan(tmp_path), None)
-    _, _, _, updates = expected(tmp_path / "plain", dataset, CLIENTS)
+    shared, _, _, updates = expected(dataset, CLIENTS)
     step = np.mean([clipped_step(u.weights, shared, 0.02) for u in updates], axis=0)
     noise = clipped_step(weights, shared, np.inf) - step
     assert noise.std() == pytest.approx(0.01 / 5**0.5, rel=0.03)
@@ -382,6 +392,17 @@ def test_with_a_pack_its_loss_is_averaged_too(tmp_path, dataset, pack):
     (masked,), (plain,) = events(tmp_path / "a", "round"), events(tmp_path / "b", "round")
     assert masked["metrics"] == pytest.approx(plain["metrics"], abs=1e-6)
     assert "soft_loss" in masked["metrics"]
+
+
+def test_members_who_went_away_leave_too_few_to_hide(tmp_path, dataset, monkeypatch):
+    """The sample of a round is of two, as where members left: nobody is asked anything, and the weights stay."""
+    sample = FederatedDistillation.sample
+    monkeypatch.setattr(FederatedDistillation, "sample", lambda self, number: sample(self, number)[:2])
+    weights = federation(tmp_path, dataset)
+    assert equal(weights, initial_weights(make_plan(tmp_path), None))
+    (fault,) = events(tmp_path, "fault")
+    assert fault["reason"] == "session: found 2 people, expected at least 3"
+    assert counts(tmp_path) == [2, 0, 0, 0, 0]
 
 
 def test_two_clients_are_too_few_to_hide():
