@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from protocols.invitation import Invitation
 
-POLL_S = 1.0
+POLL_S = 2.0
 STAY_S = 1800.0  # the longest lease that Flower gives: no heartbeat is needed for a test's length
 
 
@@ -85,7 +85,7 @@ class Intruder:
         """Go offline."""
         self.fleet.DeactivateNode(DeactivateNodeRequest(node_id=self.node.node_id))
 
-    def question(self, message_type: str, *, timeout_s: float = 90.0) -> Message:
+    def question(self, message_type: str, *, timeout_s: float = 180.0) -> Message:
         """The server's next message of a type, read whole and confirmed; those of other types are lost."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -5,6 +5,7 @@ The benchmark `intruders` prints what the tests assert.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -157,9 +158,9 @@ def with_a_key(here: Invaded) -> list[Attack]:
         Attack("invited", "another key's signature", "401", with_headers(mallory, invitation, forged=True)),
         _altered(here),
     ]
-    return found + [
-        Attack("invited", what, expected, _answer(attack, mallory)) for what, attack, expected in CALLS
-    ]
+    found += [Attack("invited", what, expected, _answer(attack, mallory)) for what, attack, expected in CALLS]
+    mallory.leave()
+    return found
 
 
 def _revoked(here: Invaded) -> Attack:
@@ -197,12 +198,15 @@ def in_a_run(here: Invaded, experiment: ServedExperiment, dataset: Path) -> tupl
     """What invited clients answer within a run, next to two honest ones; the run's record."""
     run = new_run(experiment, ("invaded.yaml", ""), here.root / "runs")
     trace = here.root / "trace"
-    poisoned, climbers = poisons(trace), paths()
-    here.join_run(*poisoned, *climbers, "prober", "parrot")
-    rounds = experiment.federation.rounds
+    rounds, climbers = experiment.federation.rounds, paths()
+    poison = poisons(trace)
+    shares = {
+        f"poisoner{n}": poison[n * rounds : (n + 1) * rounds] for n in range(math.ceil(len(poison) / rounds))
+    }
+    here.join_run(*shares, *climbers, "prober", "parrot")
     with _honest_clients(here, dataset), ExitStack() as ended:
-        for number, name in enumerate(poisoned):
-            _start(ended, _poisoner, here.intruders[name], poisoned[name][1], 1 + number % rounds, rounds)
+        for name, share in shares.items():
+            _start(ended, _poisoner, here.intruders[name], [how for _, how, _ in share], rounds)
         for name, subject in climbers.items():
             _start(ended, _introduce, here.intruders[name], subject)
         _start(ended, _prober, here)
@@ -211,8 +215,9 @@ def in_a_run(here: Invaded, experiment: ServedExperiment, dataset: Path) -> tupl
     events = list(record.events())
     said = (here.folder.logs / "superlink.log").read_text()
     found = [
-        Attack("invited", what, expected, _reason(events, name))
-        for name, (what, _, expected) in poisoned.items()
+        Attack("invited", what, expected, _reason(events, name, number))
+        for name, share in shares.items()
+        for number, (what, _, expected) in enumerate(share, 1)
     ]
     found += [
         Attack(
@@ -292,14 +297,14 @@ def _introduce(intruder: Intruder, subject: str) -> None:
     intruder.answer(intruder.question("query"), Introduction(subject, ("train",), EXAMPLES).to_record())
 
 
-def _poisoner(intruder: Intruder, poison: Callable[..., Any], turn: int, rounds: int) -> None:
-    """Introduces itself as it should, answers one round with poison and the others not at all."""
+def _poisoner(intruder: Intruder, poison: list[Callable[..., Any]], rounds: int) -> None:
+    """Introduces itself as it should, and answers each round with another poison, as long as there is some."""
     _introduce(intruder, intruder.name)
-    for number in range(1, rounds + 1):
+    for number in range(rounds):
         question = intruder.question("train")
         task = Task.from_record(question.content, "train")
-        if number == turn:
-            intruder.answer(question, poison(honest(intruder.name, task), task))
+        if number < len(poison):
+            intruder.answer(question, poison[number](honest(intruder.name, task), task))
         else:
             _give_up(intruder, question)
 
@@ -344,9 +349,9 @@ def _give_up(intruder: Intruder, question: Message) -> None:
     intruder.send(reply)
 
 
-def _reason(events: list[dict[str, Any]], name: str) -> str:
-    """What the record says of somebody's poison."""
-    of = [e for e in events if e["event"] == "client" and e["subject"] == name]
+def _reason(events: list[dict[str, Any]], name: str, number: int) -> str:
+    """What the record says of somebody's update in a round."""
+    of = [e for e in events if e["event"] == "client" and (e["subject"], e["round"]) == (name, number)]
     rejected = [f"rejected: {event['rejected']}" for event in of if "rejected" in event]
     return rejected[0] if rejected else f"taken or lost: {of}"
 

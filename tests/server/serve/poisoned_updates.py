@@ -127,33 +127,33 @@ def terabyte() -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
-def poisons(trace: Path) -> dict[str, tuple[str, Callable[[Update, Task], RecordDict], str]]:
-    """By the intruder's name: what is tried, how, and what the reason on record holds."""
-    return {
-        "nan": ("an update of NaN", weights(lambda a, _: np.full_like(a, np.nan)), "non-finite"),
-        "inf": ("an update with Inf", weights(lambda a, _: np.where(a > 0, np.inf, a).astype(a.dtype)), "non-finite"),
-        "huge": ("a million times the weights", weights(lambda a, _: a * np.float32(1e6)), "has norm"),
-        "flipped": (
+def poisons(trace: Path) -> tuple[tuple[str, Callable[[Update, Task], RecordDict], str], ...]:
+    """What is tried, how, and what the reason on record holds; a pickle that is read writes to `trace`."""
+    return (
+        ("an update of NaN", weights(lambda a, _: np.full_like(a, np.nan)), "non-finite"),
+        ("an update with Inf", weights(lambda a, _: np.where(a > 0, np.inf, a).astype(a.dtype)), "non-finite"),
+        ("a million times the weights", weights(lambda a, _: a * np.float32(1e6)), "has norm"),
+        (
             "an honest step, its sign flipped, times 100",
             weights(lambda a, s: (s - 100 * (a - s)).astype(a.dtype)),
             "the round's median is",
         ),
-        "doubles": ("float64 in place of float32", weights(lambda a, _: a.astype(np.float64)), "bytes, expected"),
-        "halves": ("float16 in place of float32", weights(lambda a, _: a.astype(np.float16)), "is float16"),
-        "shapes": ("an array of another shape", reshaped, "expected float32"),
-        "names": ("a parameter named ../../x", renamed, "other parameters"),
-        "pack": ("the hash of another pack", facts(trained_on="ab" * 32), "trained on pack"),
-        "examples": ("more examples than introduced", facts(num_examples=10**6), "examples, introduced"),
-        "nobody": ("no examples", facts(num_examples=0), "examples"),
-        "liar": ("an honest client's name", facts(subject="anna"), "answered as 'anna'"),
-        "yesterday": ("an update of an earlier round", facts(round=0), "round 0"),
-        "pickle": ("a pickle in place of an array", pickled(trace), "weights: "),
-        "objects": ("an array of pickled objects", pickled_objects(trace), "weights: "),
-        "terabyte": ("the head of an array of a terabyte", array(data=terabyte()), "weights: "),
-        "oversize": ("4 MB more than any student", oversize, "bytes, expected at most"),
-        "brackets": ("facts of 50,000 brackets", deep_facts, "not readable JSON"),
-        "version": ("another version of the messages", other_version, "version 99"),
-    }  # fmt: skip
+        ("float64 in place of float32", weights(lambda a, _: a.astype(np.float64)), "bytes, expected"),
+        ("float16 in place of float32", weights(lambda a, _: a.astype(np.float16)), "is float16"),
+        ("an array of another shape", reshaped, "expected float32"),
+        ("a parameter named ../../x", renamed, "other parameters"),
+        ("the hash of another pack", facts(trained_on="ab" * 32), "trained on pack"),
+        ("more examples than introduced", facts(num_examples=10**6), "examples, introduced"),
+        ("no examples", facts(num_examples=0), "examples"),
+        ("an honest client's name", facts(subject="anna"), "answered as 'anna'"),
+        ("an update of an earlier round", facts(round=0), "round 0"),
+        ("a pickle in place of an array", pickled(trace), "weights: "),
+        ("an array of pickled objects", pickled_objects(trace), "weights: "),
+        ("the head of an array of a terabyte", array(data=terabyte()), "weights: "),
+        ("4 MB more than any student", oversize, "bytes, expected at most"),
+        ("facts of 50,000 brackets", deep_facts, "not readable JSON"),
+        ("another version of the messages", other_version, "version 99"),
+    )  # fmt: skip
 
 
 def paths() -> dict[str, str]:
