@@ -14,6 +14,7 @@ import numpy as np
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from device.links.mqtt_session import tls_of
 from protocols.errors import FrameError
 from protocols.frame import (
     Acknowledge,
@@ -239,6 +240,8 @@ class MqttBoard(Running):
             CallbackAPIVersion.VERSION2, client_id=self._url.user, protocol=MQTTProtocolVersion.MQTTv5
         )
         client.username_pw_set(self._url.user, self._url.password)
+        if (tls := tls_of(self._url)) is not None:
+            client.tls_set_context(tls)
         client.will_set(topic(self.board.board_id, AVAILABILITY), OFFLINE, 1, retain=True)
         client.reconnect_delay_set(0.1, 0.5)
         client.on_connect, client.on_message = self._connected, self._message
