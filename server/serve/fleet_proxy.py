@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOST_BODY = "6m"
 # Of one address; a hospital's sites may share one. A SuperNode keeps a few connections, and asks every 3 s.
 CONNECTIONS, REQUESTS_PER_S, BURST = 64, 100, 1000
+OURS = "/are-you-there"  # asked by ourselves, and so not counted among the refused
 PROGRAMS = ("nginx", "/usr/sbin/nginx")  # Debian keeps it off the path of ordinary users
 
 CONFIG = """
@@ -83,6 +84,7 @@ http {{
         limit_req zone=requests burst={burst};
 
         location / {{ return 403; }}
+        location = {ours} {{ access_log off; return 403; }}
         location ~ "^/v1/fleet/([a-z-]{{1,40}})$" {{
             limit_except POST {{ deny all; }}
             proxy_pass https://superlink/v1/fleet/$1;
@@ -131,7 +133,7 @@ def passes(folder: ServerFolder, host: str, port: int) -> bool:
     trusted.check_hostname = False  # asked on this machine's address, not on the name that clients call
     opener = build_opener(ProxyHandler({}), HTTPSHandler(context=trusted))
     try:
-        with opener.open(f"https://{host}:{port}/", timeout=2):
+        with opener.open(f"https://{host}:{port}{OURS}", timeout=2):
             return False
     except HTTPError as error:
         return error.code == 403
@@ -154,6 +156,7 @@ def _config(folder: ServerFolder, listen: str, superlink_port: int, scratch: Pat
         burst=BURST,
         connections=CONNECTIONS,
         body=MOST_BODY,
+        ours=OURS,
         reasons="\n".join(f'        {status} "{reason}";' for status, reason in REASONS.items()),
     )
 
