@@ -24,8 +24,8 @@ def commands_of(document):
         r"^```(?:console|sh|bash)?\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE
     ):
         for line in block.replace("\\\n", " ").splitlines():
-            for call in line.split("·"):
-                call = call.strip().removeprefix("$ ").removeprefix(".venv/bin/")
+            for part in line.split("·"):
+                call = part.strip().removeprefix("$ ").removeprefix(".venv/bin/")
                 if call.startswith("myofed ") and "…" not in call:  # there the reader has to think
                     words = shlex.split(call.replace("`", ""), comments=True)
                     end = next((i for i, word in enumerate(words) if SHELL.fullmatch(word)), len(words))
