@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_ssh_private_key,
 )
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, Metadata, RecordDict
+from flwr.app.message import make_message
 from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest, StartRunRequest
 from flwr.proto.fab_pb2 import GetFabRequest
 from flwr.proto.fleet_pb2 import (
@@ -113,10 +114,16 @@ def in_anothers_name_inside(intruder: Intruder, question: Message) -> Any:
 
 def as_the_server(intruder: Intruder, question: Message) -> Any:
     """A task to a node, in the server's name: it answers nothing."""
-    del question
-    task = Message(RecordDict({"message": ConfigRecord({"kind": "train"})}), SOMEBODY, "train")
-    task.metadata.__dict__.update(_src_node_id=1, _run_id=intruder.run_id)
+    metadata = replace_metadata(question, src_node_id=1, dst_node_id=SOMEBODY, message_id="")
+    task = make_message(metadata, RecordDict({"message": ConfigRecord({"kind": "train"})}))
     return intruder.send(task)
+
+
+def replace_metadata(question: Message, **changes: Any) -> Metadata:
+    """A question's metadata, with changes."""
+    names = ("run_id", "message_id", "src_node_id", "dst_node_id", "reply_to_message_id", "group_id")
+    kept = {name: getattr(question.metadata, name) for name in (*names, "created_at", "ttl", "message_type")}
+    return Metadata(**(kept | changes))
 
 
 def squatting(intruder: Intruder, question: Message) -> Any:
