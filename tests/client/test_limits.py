@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.app import Array, Message, MessageType
+from flwr.app import Array, ArrayRecord, Message, MessageType, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 from small_federation import SIGNAL, equal, make_grid, make_nodes, make_plan
 
 import client.train
 from client.evaluate import EvaluateSpec
-from client.limits import ClientLimits
+from client.limits import ClientLimits, limits_of
 from client.node import NodeSpec
 from distillation.spec import PersonaliseSpec, TrainSpec
 from protocols.errors import ConfigError
@@ -229,3 +229,35 @@ def test_a_limit_that_is_none_is_refused_by_name(key, value):
     """0, negative, infinite: a ConfigError names the key."""
     with pytest.raises(ConfigError, match=rf"limits\.{key}: found"):
         ClientLimits(**{key: value})
+
+
+def test_a_person_sets_limits_by_name():
+    """The others keep their defaults; the last one of a name counts."""
+    assert limits_of(["steps=9", "seconds=1.5", "steps=20"]) == ClientLimits(steps=20, seconds=1.5)
+    assert limits_of([]) == LIMITS
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("step=3", "found 'step=3', expected NAME=NUMBER with a name of steps, seconds, "),
+        ("steps", "--limit steps: found '', expected a whole number"),
+        ("steps=1.5", "--limit steps: found '1.5', expected a whole number"),
+        ("seconds=soon", "--limit seconds: found 'soon', expected a number"),
+        ("seconds=nan", "limits.seconds: found nan, allowed is above 0"),
+        ("steps=0", "limits.steps: found 0, allowed is above 0"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused(word, said):
+    """With what was found and what there is."""
+    with pytest.raises(ConfigError) as error:
+        limits_of([word])
+    assert said in str(error.value)
+
+
+def test_shards_larger_than_this_devices_packs_are_refused_before_they_are_looked_at(ask):
+    """By their bytes; a device's limit is for all packs together."""
+    content = RecordDict(
+        {"shards": ArrayRecord({"ab" * 32: Array("uint8", (9,), "myofed.shard", bytes(2 << 20))})}
+    )
+    assert "bytes, expected at most 1048576" in refused(ask(content, "query.shards", pack_mib=1.0))

@@ -1,10 +1,12 @@
 """The client's store: missing shards only, broken downloads go on, nothing damaged is ever used."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -235,3 +237,41 @@ def test_unreadable_counters_stop_nothing(tmp_path, store, offered):
     (tmp_path / "store" / "counters.json").write_text("{torn")
     fill(store, offered)
     assert store.bytes_received > 0
+
+
+def test_a_pack_that_the_disk_has_no_room_for_is_refused_before_it_is_sent(store, offered, monkeypatch):
+    monkeypatch.setattr(pack_store.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(DataError, match="the disk of this device has 100 free"):
+        store.accept(read_manifest(offered))
+    with pytest.raises(DataError, match="no accepted knowledge pack"):
+        store.add_shard(content_of(offered, read_manifest(offered).verify().shards[0].sha256))
+
+
+def test_a_shard_that_is_here_is_not_written_again(tmp_path, store, offered):
+    manifest = fill(store, offered)
+    info, received = manifest.shards[0], store.bytes_received
+    path = tmp_path / "store/shards" / info.filename
+    before = path.stat().st_ino
+    store.add_shard(content_of(offered, info.sha256))
+    assert (path.stat().st_ino, store.bytes_received) == (before, received)
+
+
+def test_a_full_disk_costs_only_what_was_being_written(tmp_path, store, offered, monkeypatch):
+    """Written by halves, then ENOSPC: the shards before stay, and no scratch file takes up the rest."""
+    manifest = store.accept(read_manifest(offered))
+    first, second = (content_of(offered, info.sha256) for info in manifest.shards[:2])
+    store.add_shard(first)
+
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            store.add_shard(second)
+    assert store.missing(manifest) == [info.sha256 for info in manifest.shards[1:]]
+    assert not [path for path in (tmp_path / "store").rglob(".*") if path.is_file()]
+    store.add_shard(second)
+    assert len(store.missing(manifest)) == len(manifest.shards) - 2

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,45 @@ def test_two_devices_finish_two_rounds_and_say_what_left_them(folder, running, d
         assert (home / "store/node.key").stat().st_mode & 0o777 == 0o600
 
 
+def trains(store):
+    """Whether a ClientApp of the device has its trainer in memory."""
+    for pid in processes_in(store):
+        with suppress(OSError):
+            command, maps = (Path(f"/proc/{pid}/{name}").read_text() for name in ("cmdline", "maps"))
+            if "flwr-clientapp" in command and "libtorch_cpu" in maps:
+                return True
+    return False
+
+
+def test_a_device_that_is_told_to_stop_while_it_trains_stops_at_once(folder, running, dataset, tmp_path):
+    """Everything is gone within seconds, the store is whole, and the server sees somebody who dropped out."""
+    home, long = tmp_path / "stopper", replace(FEW_STEPS, steps=5000)  # minutes
+    rounds = RoundsSpec(rounds=1, min_replies=1, train=long, evaluate_every=1, deadline_s=WAIT_S)
+    experiment = ServedExperiment(SIGNAL, "tiny", "convonly", rounds, min_clients=1, wait_s=WAIT_S)
+    run = new_run(experiment, ("tiny.yaml", "signal: …"), tmp_path / "runs")
+    options = ("--subject", "s1", "--cpus", "1", "--memory", "2G", "--limit", "steps=5000")
+    with (
+        ThreadPoolExecutor(1) as server,
+        joined(invited(folder, "stopper", tmp_path), dataset, home, *options) as process,
+    ):
+        record = server.submit(run_to_end, running, run)
+        wait_for(lambda: trains(home / "store"), home, process=process)
+        assert {len(os.sched_getaffinity(pid)) for pid in processes_in(home / "store")} == {1}
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        assert process.wait(20) == 130
+        assert time.monotonic() - started < 8
+        assert processes_in(home / "store") == []
+        events = list(record.result(WAIT_S).events())
+    (answer,) = [e for e in events if e["event"] == "client" and e.get("asked_for") == "update"]
+    assert "dropped" in answer
+    assert [path for path in (home / "store").rglob(".*") if path.is_file()] == []
+    after = status_of(home)
+    assert (after["rounds_trained"], after["state"]) == (0, "not running")
+    assert after["resources"] == {"cores": 1, "memory_bytes": 2_000_000_000}
+    assert "1 core, 2 GB of memory" in (home / "out").read_text()
+
+
 def test_a_killed_join_leaves_nobody_behind(folder, running, dataset, tmp_path):
     home = tmp_path / "killed"
     with joined(invited(folder, "killed", tmp_path), dataset, home, "--subject", "s1") as process:
@@ -204,6 +245,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(folder, running, dataset, tm
         ((path, "--recordings", dataset, "--subject", "nobody"), 2, "--subject: found 'nobody'"),
         ((path, "--recordings", dataset, "--subject", "s0", "--store", foreign), 2, "is not empty"),
         ((path, "--recordings", foreign, "--subject", "s0"), 1, "foreign"),
+        ((path, "--recordings", dataset, "--limit", "step=3"), 2, "NAME=NUMBER with a name of steps, "),
         (("status", "--store", foreign), 2, "no client's folder"),
         (("status", "--recordings", foreign), 2, "expected --store only"),
     ):
