@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flwr.app import Message, MessageType
-
-from protocols.errors import AggregationError, MessageError, VersionMismatch
-from protocols.records import Hello, Introduction, check_bytes, count_bytes
-from server.reply_checks import MAX_WORDS_BYTES, in_short
+from protocols.errors import MessageError
+from protocols.records import Introduction, check_bytes, count_bytes
+from server.reply_checks import MAX_WORDS_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from flwr.app import RecordDict
-    from flwr.serverapp import Grid
-
-log = logging.getLogger(__name__)
+    from flwr.app import Message, RecordDict
 
 SERVER_NODE_ID = 1  # Flower's own, which answers in the name of a lost node
 UNREADABLE = 100  # of our own, beside Flower's error codes: an answer came, and nobody can read it
 NO_REPLY = "no reply before the deadline"
 BYTES_PER_SHARD = 80  # a hash of 64 digits with its quotes, in JSON
-POLL_S = 0.5  # how often a starting federation looks for new nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,59 +127,14 @@ def _reply(asked: Message, answer: Message | None) -> Reply:
     return Reply(node_id, answer.content, finished_s=finished_s, message_id=message_id)
 
 
-def gather(grid: Grid, hello: RecordDict, *, min_nodes: int, wait_s: float) -> list[Member]:
-    """Wait for nodes and let each introduce itself.
-
-    Nodes that claim to be the same person are left out, all of them: nobody knows which of them lies.
-
-    Returns:
-        Members sorted by subject, whatever ids Flower gave their nodes.
+def read_introduction(content: RecordDict, shards: frozenset[str]) -> Introduction:
+    """Who a node is, in a federation whose pack has these shards.
 
     Raises:
-        AggregationError: fewer than `min_nodes` came, or could introduce themselves, within `wait_s`.
+        MessageError: it is nothing to work with, or VersionMismatch.
     """
-    shards = _shards(hello)
-    node_ids = _wait_for_nodes(grid, min_nodes, wait_s)
-    asked = [Message(hello, node_id, MessageType.QUERY) for node_id in node_ids]
-    members, faults = [], []
-    for reply in match_replies(asked, grid.send_and_receive(asked, timeout=wait_s)):
-        try:
-            members.append(Member(reply.node_id, _introduction(reply, shards)))
-        except (MessageError, VersionMismatch) as error:
-            faults.append(f"node {reply.node_id} could not introduce itself: {in_short(str(error))}")
-    subjects = Counter(member.subject for member in members)
-    doubles = sorted(subject for subject, times in subjects.items() if times > 1)
-    faults += [
-        f"{s!r} was introduced by {subjects[s]} nodes, expected one: none of them takes part" for s in doubles
-    ]
-    for fault in faults:
-        log.warning(fault)
-    alone = [member for member in members if member.subject not in doubles]
-    if len(alone) < min_nodes:
-        raise AggregationError("; ".join([f"nodes: {len(alone)} of at least {min_nodes} take part", *faults]))
-    return sorted(alone, key=lambda member: member.subject)
-
-
-def _introduction(reply: Reply, shards: frozenset[str]) -> Introduction:
-    """Who a node is; MessageError or VersionMismatch where that is nothing to work with."""
-    content = content_of(reply)
     check_bytes(content, MAX_WORDS_BYTES + BYTES_PER_SHARD * len(shards))
     introduction = Introduction.from_record(content)
     if unknown := sorted(set(introduction.missing_shards) - shards):
         raise MessageError(f"{introduction.subject}: asks for shard {unknown[0]}, which the pack has not")
     return introduction
-
-
-def _shards(hello: RecordDict) -> frozenset[str]:
-    """The shards of the pack that is offered."""
-    pack = Hello.from_record(hello).pack
-    return frozenset(() if pack is None else (info.sha256 for info in pack.verify().shards))
-
-
-def _wait_for_nodes(grid: Grid, min_nodes: int, wait_s: float) -> list[int]:
-    deadline = time.monotonic() + wait_s
-    while len(node_ids := sorted(grid.get_node_ids())) < min_nodes:
-        if time.monotonic() > deadline:
-            raise AggregationError(f"nodes: found {len(node_ids)} within {wait_s:g} s, expected {min_nodes}")
-        time.sleep(POLL_S)
-    return node_ids

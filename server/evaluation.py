@@ -42,16 +42,18 @@ class Evaluating:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    def evaluate(self, grid: Grid, server_round: int, shared: Weights) -> Evaluated | None:
-        """Ask whose turn it is, and record each answer; None where it is nobody's."""
-        asked = self.questions(server_round, shared)
+    def evaluate(
+        self, grid: Grid, server_round: int, shared: Weights, members: list[Member]
+    ) -> Evaluated | None:
+        """Ask those of the members whose turn it is, and record each answer; None where it is nobody's."""
+        asked = self.questions(server_round, shared, members)
         if not asked:
             return None
         replies = self._exchange.ask(grid, asked)
         metrics = self.recorded(server_round, asked, replies)
         return Evaluated(metrics, sent_bytes(asked), sent_bytes(replies))
 
-    def questions(self, server_round: int, shared: Weights) -> list[Message]:
+    def questions(self, server_round: int, shared: Weights, members: list[Member]) -> list[Message]:
         """The evaluation task: for validation people in each round, for tested ones after the last."""
         plan, last = self._exchange.plan, self._is_last(server_round)
         settings = {
@@ -60,7 +62,7 @@ class Evaluating:
             "keep": last,
         }
         task = self._exchange.task("evaluate", server_round, shared, settings)
-        asked = [m for m in self._exchange.members if m.plays("validate") or (last and m.plays("test"))]
+        asked = [m for m in members if m.plays("validate") or (last and m.plays("test"))]
         return self._exchange.questions(asked, task, MessageType.EVALUATE)
 
     def recorded(

@@ -27,17 +27,24 @@ class Exchange:
 
     Args:
         plan: what to do.
-        members: the nodes that introduced themselves.
+        members: who can take part at first; see `know`.
         record: where everything that happens is written.
 
     Attributes:
         late: what was not answered in time.
+        doubted: nodes that answered with an error: whether they still are what they said has to be asked again.
     """
 
-    def __init__(self, plan: Plan, members: list[Member], record: RunRecord) -> None:
-        self.plan, self.members, self.record = plan, members, record
+    def __init__(self, plan: Plan, members: Iterable[Member], record: RunRecord) -> None:
+        self.plan, self.record = plan, record
         self.late = LateReplies(record, ttl_s=plan.rounds.deadline_s)
-        self._by_node = {member.node_id: member for member in members}
+        self.doubted: set[int] = set()
+        self._by_node: dict[int, Member] = {}
+        self.know(members)
+
+    def know(self, members: Iterable[Member]) -> None:
+        """Members who can be asked from now on; who went away may still answer what they were asked before."""
+        self._by_node |= {member.node_id: member for member in members}
 
     def task(
         self, kind: str, server_round: int, weights: Weights, settings: dict[str, object], *, pack: str = ""
@@ -81,6 +88,8 @@ class Exchange:
             if reply.fault == NO_REPLY:
                 subject = self.member(reply).subject
                 self.late.expect(reply.message_id, subject, server_round=server_round, asked_for=asked_for)
+            elif reply.content is None:
+                self.doubted.add(reply.node_id)
         return matched
 
     def lost(self, server_round: int, member: Member, asked_for: str, **why: str) -> None:

@@ -13,12 +13,14 @@ from distillation.teach import new_model
 from distillation.weights import get_weights
 from protocols.errors import ConfigError
 from protocols.records import Hello
+from server.attendance import Attendance
 from server.checkpoint import latest_checkpoint, save_checkpoint
-from server.cohort import gather
 from server.fidelity import FidelitySample
-from server.pack_delivery import OfferedPack, deliver
+from server.known_names import name_refusal, read_names
+from server.pack_delivery import OfferedPack
 from server.phase_times import PhaseTimes
-from server.privacy import check_privacy
+from server.privacy import bare, check_privacy
+from server.roster import Roster
 from server.run_record import RunRecord
 from server.secure import check_secure
 from server.strategy import FederatedDistillation
@@ -40,36 +42,51 @@ def run_federation(grid: Grid, plan: Plan) -> Weights:
         The shared student's weights after the last round.
 
     Raises:
-        AggregationError: too few nodes came.
+        AggregationError: too few nodes came, or were there for a round.
         ConfigError: nodes or plan do not fit together.
         DataError: the pack or a checkpoint cannot be read.
     """
     record = RunRecord(Path(plan.run_folder), plan.part)
-    pack = OfferedPack.open(plan.pack)
-    private = plan.rounds.privacy.active or plan.rounds.secure_aggregation.active
-    hello = Hello(plan.signal.to_json(), pack.signed if pack else None, private=private).to_record()
-    members = gather(grid, hello, min_nodes=plan.min_nodes, wait_s=plan.wait_s)
-    _check_clients(members, plan)
-    check_privacy(plan.rounds.privacy, members)
-    check_secure(plan.rounds, members)
-    strategy = FederatedDistillation(plan, members, record, pack=pack.manifest.sha256 if pack else "")
+    pack = OfferedPack.open(plan.pack, same_machine=plan.same_machine)
+    times = PhaseTimes()
+    roster = _gathered(grid, plan, record, pack)
+    strategy = FederatedDistillation(plan, roster.members, record, pack=pack.manifest.sha256 if pack else "")
     strategy.summary()
     if pack:
-        deadline_s = plan.rounds.deadline_s
-        deliver(grid, members, pack, record, deadline_s=deadline_s, same_machine=plan.same_machine)
+        record.append("pack", **pack.delivered(len(strategy.clients), roster.sent_bytes, times.seconds))
     fidelity = FidelitySample.of(pack)
     done, weights = _checkpoint(record) or (0, initial_weights(plan, pack))
+    attendance = Attendance(roster, strategy)
     if done and _lacks_evaluation(record, plan, done):  # stopped between a checkpoint and its evaluation
-        _evaluate_round(grid, strategy, done, weights, fidelity)
+        _evaluate_round(grid, strategy, done, weights, fidelity, attendance)
     with scalars(record) as events:
         for server_round in range(done + 1, plan.rounds.rounds + 1):
+            attendance.for_training(server_round)
             weights = _train_round(grid, strategy, server_round, weights)
             if plan.rounds.evaluates(server_round):
-                _evaluate_round(grid, strategy, server_round, weights, fidelity)
+                _evaluate_round(grid, strategy, server_round, weights, fidelity, attendance)
             events.update()
     record.append("stop", outcome="completed", round=plan.rounds.rounds)
     strategy.privacy.forget_key()
     return weights
+
+
+def _gathered(grid: Grid, plan: Plan, record: RunRecord, pack: OfferedPack | None) -> Roster:
+    """The nodes with which it begins, or goes on."""
+    privacy = plan.rounds.privacy
+    private = privacy.active or plan.rounds.secure_aggregation.active
+    hello = Hello(plan.signal.to_json(), pack.signed if pack else None, private=private)
+    roster = Roster(grid, hello.to_record(), record, pack=pack, retry_s=plan.retry_s)
+    if plan.names:
+        names = Path(plan.names)
+        roster.unfit.append(lambda member: name_refusal(member.node_id, member.subject, read_names(names)))
+    roster.gather(min_nodes=plan.min_nodes, wait_s=plan.wait_s)
+    if not plan.retry_s:
+        _check_clients(roster.members, plan)
+        check_secure(plan.rounds, roster.members)
+    check_privacy(privacy, roster.members)
+    roster.unfit.append(lambda member: bare(member, privacy))  # who comes later ends no federation
+    return roster
 
 
 def initial_weights(plan: Plan, pack: OfferedPack | None) -> Weights:
@@ -107,6 +124,7 @@ def _train_round(grid: Grid, strategy: FederatedDistillation, server_round: int,
     """One round of training and its checkpoint; the weights stay as they were if too few clients answered."""
     times = PhaseTimes()
     trained = strategy.train(grid, server_round, weights, times)
+    strategy.failures = strategy.failures + 1 if trained.weights is None else 0
     weights = weights if trained.weights is None else trained.weights
     with times.phase("checkpoint"):
         save_checkpoint(strategy.record.checkpoint_folder(), server_round, weights)
@@ -134,11 +152,13 @@ def _evaluate_round(
     server_round: int,
     weights: Weights,
     fidelity: FidelitySample | None,
+    attendance: Attendance,
 ) -> None:
     """Everybody whose turn it is classifies their own test recordings, and the server the pack's windows."""
     if fidelity:
         facts = fidelity.facts(weights, strategy.plan)
         strategy.record.append("fidelity", round=server_round, **facts)
+    attendance.for_evaluation(server_round)
     times = PhaseTimes()
     evaluated = strategy.evaluate(grid, server_round, weights)
     if evaluated is not None:

@@ -66,6 +66,11 @@ class RoundsSpec(Settings):
             allowed = f"{LEAST_ASKED} or more with secure_aggregation.kind masked, or 0"
             require(hidden, "clients_per_round", self.clients_per_round, allowed)
 
+    @property
+    def least_clients(self) -> int:
+        """With fewer clients a round cannot succeed."""
+        return max(self.min_replies, LEAST_ASKED if self.secure_aggregation.active else 0)
+
     def evaluates(self, server_round: int) -> bool:
         """Whether validation people are asked after this round; after the last, everybody is."""
         due = server_round % self.evaluate_every == 0 or server_round == self.rounds
@@ -101,7 +106,11 @@ class Plan(Settings):
         personalise: how tested people fit the student to themselves at the end.
         pack: folder of the knowledge pack, or empty: a federation without a teacher.
         min_nodes: wait for so many nodes before round 1.
-        wait_s: and no longer than this.
+        wait_s: and no longer than this; nor, with `retry_s`, before any other round for clients enough.
+        retry_s: on a network, where those who fail or went away may be back: after so long what failed is tried again,
+            a node that could not introduce itself, or a round with too few replies (there twice as long each time, up
+            to `deadline_s`). 0: nothing changes by itself.
+        names: file of the names that nodes were invited under (`server.known_names`); empty: nobody is checked.
         same_machine: all nodes are processes of this machine: only then may a pack travel whose licence
             keeps it here.
     """
@@ -116,6 +125,8 @@ class Plan(Settings):
     pack: str = ""
     min_nodes: int = 2
     wait_s: float = 600.0
+    retry_s: float = 0.0
+    names: str = ""
     same_machine: bool = False
 
     def __post_init__(self) -> None:

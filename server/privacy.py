@@ -144,13 +144,20 @@ def check_privacy(spec: PrivacySpec, members: Iterable[Member]) -> None:
     if not spec.active:
         return
     clients = [member for member in members if member.plays("train")]
-    both = [m.subject for m in clients if m.plays("validate") or m.plays("test")]
-    if both:
-        raise ConfigError(
-            f"privacy.kind: found {spec.kind!r} with {both[0]!r}, who trains and is evaluated: "
-            "their counts would leave without noise; let other people be evaluated"
-        )
+    for member in clients:
+        if reason := bare(member, spec):
+            raise ConfigError(reason)
     if spec.delta >= 1 / len(clients):
         raise ConfigError(
             f"privacy.delta: found {spec.delta:g} for {len(clients)} people, allowed is below {1 / len(clients):.2g}"
         )
+
+
+def bare(member: Member, spec: PrivacySpec) -> str:
+    """Why a member's recordings would leave without noise; empty if they do not."""
+    if not (spec.active and member.plays("train") and (member.plays("validate") or member.plays("test"))):
+        return ""
+    return (
+        f"privacy.kind: found {spec.kind!r} with {member.subject!r}, who trains and is evaluated: "
+        "their counts would leave without noise; let other people be evaluated"
+    )

@@ -36,12 +36,14 @@ class FederatedDistillation:
 
     Args:
         plan: what to do.
-        members: the nodes that introduced themselves.
+        members: who can take part.
         record: where everything that happens is written.
         pack: SHA-256 of the pack's manifest that clients learn from, or empty.
 
     Attributes:
+        members: who can take part now; sorted by name.
         training: how a round's mean is gathered.
+        failures: rounds with too few replies in a row.
     """
 
     def __init__(self, plan: Plan, members: list[Member], record: RunRecord, *, pack: str = "") -> None:
@@ -51,10 +53,11 @@ class FederatedDistillation:
         kind = SecureTraining if plan.rounds.secure_aggregation.active else PlainTraining
         self.training: Training = kind(self.exchange, self.privacy, pack=pack)
         self.evaluating = Evaluating(self.exchange)
+        self.failures = 0
 
     def train(self, grid: Grid, server_round: int, shared: Weights, times: PhaseTimes) -> Trained:
         """One round of training by the clients that it falls to."""
-        self.exchange.late.look(grid)
+        self._begin(grid)
         clients = self.sample(server_round)
         subjects = [member.subject for member in clients]
         self.record.append("asked", round=server_round, clients=subjects)
@@ -63,8 +66,8 @@ class FederatedDistillation:
 
     def evaluate(self, grid: Grid, server_round: int, shared: Weights) -> Evaluated | None:
         """One evaluation by everybody whose turn it is; None where it is nobody's."""
-        self.exchange.late.look(grid)
-        return self.evaluating.evaluate(grid, server_round, shared)
+        self._begin(grid)
+        return self.evaluating.evaluate(grid, server_round, shared, self.members)
 
     def summary(self) -> None:
         """Record what this federation is made of."""
@@ -83,12 +86,21 @@ class FederatedDistillation:
         )
 
     def sample(self, server_round: int) -> list[Member]:
-        """The clients of a round, by name: the same for a seed, on any engine and after a restart."""
-        clients = [m for m in self.members if m.plays("train")]
+        """The clients of a round, by name: seed, round and who is there decide, on any engine and after a restart."""
+        clients = self.clients
         wanted = self.plan.rounds.clients_per_round or len(clients)
         rng = np.random.default_rng([self.plan.seed, server_round])
         chosen = rng.choice(len(clients), size=min(wanted, len(clients)), replace=False)
         return [clients[i] for i in sorted(chosen)]
+
+    @property
+    def clients(self) -> list[Member]:
+        """The members who train."""
+        return [member for member in self.members if member.plays("train")]
+
+    def _begin(self, grid: Grid) -> None:
+        self.exchange.know(self.members)
+        self.exchange.late.look(grid)
 
     def _subjects(self, role: str) -> list[str]:
         return [member.subject for member in self.members if member.plays(role)]

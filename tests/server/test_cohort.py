@@ -10,9 +10,11 @@ from small_federation import SIGNAL, answering, make_grid, make_nodes
 
 from client.app import app
 from protocols.errors import AggregationError
-from protocols.pack import read_manifest
 from protocols.records import Hello, Introduction, Update, count_bytes
-from server.cohort import NO_REPLY, gather, match_replies, strays
+from server.cohort import NO_REPLY, match_replies, strays
+from server.pack_delivery import OfferedPack
+from server.roster import Roster
+from server.run_record import RunRecord
 from simulations.engine import InProcessGrid
 
 CONTENT = Hello({}).to_record
@@ -27,9 +29,17 @@ def asked_of(node_ids):
     return messages
 
 
+def gather(folder, grid, *, min_nodes, wait_s, pack=None):
+    """Who takes part, as the roster has it at the start."""
+    hello = Hello(SIGNAL.to_json(), pack.signed if pack else None).to_record()
+    roster = Roster(grid, hello, RunRecord(folder / "run"), pack=pack)
+    roster.gather(min_nodes=min_nodes, wait_s=wait_s)
+    return roster.members
+
+
 def introduce(folder, dataset, *, min_nodes=5, **grid):
     made = make_grid(folder, make_nodes(dataset, folder), **grid)
-    return gather(made, Hello(SIGNAL.to_json()).to_record(), min_nodes=min_nodes, wait_s=0.05)
+    return gather(folder, made, min_nodes=min_nodes, wait_s=0.05)
 
 
 @given(st.lists(st.booleans(), max_size=6), st.randoms())
@@ -72,7 +82,7 @@ def test_members_are_sorted_by_person(tmp_path, dataset):
     """Whatever ids Flower gave their nodes."""
     nodes = make_nodes(dataset, tmp_path)
     grid = make_grid(tmp_path, nodes[::-1])
-    members = gather(grid, Hello(SIGNAL.to_json()).to_record(), min_nodes=5, wait_s=1)
+    members = gather(tmp_path, grid, min_nodes=5, wait_s=1)
     assert [m.subject for m in members] == ["s0", "s1", "s2", "s3", "s4"]
     assert [m.node_id for m in members] == sorted(grid.get_node_ids(), reverse=True)
 
@@ -94,11 +104,10 @@ def test_nodes_that_claim_to_be_one_person_are_both_left_out(tmp_path, dataset):
     """Nobody knows which of them lies; the others go on, and the reason is named where too few are left."""
     nodes = make_nodes(dataset, tmp_path)
     grid = make_grid(tmp_path, (*nodes, nodes[1]))
-    hello = Hello(SIGNAL.to_json()).to_record
-    members = gather(grid, hello(), min_nodes=4, wait_s=1)
+    members = gather(tmp_path, grid, min_nodes=4, wait_s=1)
     assert [m.subject for m in members] == ["s0", "s2", "s3", "s4"]
     with pytest.raises(AggregationError, match="'s1' was introduced by 2 nodes, expected one"):
-        gather(grid, hello(), min_nodes=5, wait_s=1)
+        gather(tmp_path, grid, min_nodes=5, wait_s=1)
 
 
 def introducing(**changes):
@@ -145,10 +154,11 @@ def test_an_introduction_that_cannot_be_is_refused_and_the_others_go_on(
 
 def test_shards_that_the_pack_has_may_be_asked_for(tmp_path, dataset, pack):
     """And others not, though they look alike."""
-    hello = Hello(SIGNAL.to_json(), read_manifest(pack.folder)).to_record()
     grid = make_grid(tmp_path, make_nodes(dataset, tmp_path, key=pack.key))
-    members = gather(grid, hello, min_nodes=5, wait_s=1)
-    assert len(members[0].introduction.missing_shards) > 0
+    offered = OfferedPack.open(str(pack.folder))
+    assert len(gather(tmp_path, grid, min_nodes=5, wait_s=1, pack=offered)) == 5
+    stored = {path.stem for path in (tmp_path / "stores" / "s0" / "packs" / "shards").iterdir()}
+    assert stored == {info.sha256 for info in offered.manifest.shards}
 
 
 def test_a_reply_from_another_node_does_not_count():

@@ -55,13 +55,13 @@ def stopping(message_type, after):
     class Stopping(InProcessGrid):
         phases = 0
 
-        def send_and_receive(self, messages, *, timeout=None):
+        def push_messages(self, messages):
             messages = list(messages)
             if messages[0].metadata.message_type == message_type:
                 if self.phases == after:
                     raise StoppedError
                 self.phases += 1
-            return super().send_and_receive(messages, timeout=timeout)
+            return super().push_messages(messages)
 
     return Stopping
 
@@ -215,6 +215,8 @@ def test_another_seed_gives_other_weights(uninterrupted, tmp_path, dataset, pack
     ("message_type", "after"),
     [
         ("query", 0),
+        ("query.shards", 0),
+        ("query.shards", 1),
         ("train", 0),
         ("train", 1),
         ("train", 2),

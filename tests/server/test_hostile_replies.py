@@ -136,7 +136,9 @@ class Round:
         made = make_plan(folder, **plan)
         self.strategy = FederatedDistillation(made, members, RunRecord(folder / "run", "part"))
         self.training = self.strategy.training.begin(1, SHARED, members)
-        self.asked = self.training.asked if role == "train" else self.strategy.evaluating.questions(1, SHARED)
+        self.asked = (
+            self.training.asked if role == "train" else self.strategy.evaluating.questions(1, SHARED, members)
+        )
         for number, message in enumerate(self.asked):
             message.metadata.__dict__["_message_id"] = f"m{number}"
 
