@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from protocols.errors import AggregationError, LinkError
 from server.plan import Plan
-from server.run_record import RunRecord
+from server.run_record import RunRecord, write_atomically
 from server.serve.control import FINISHED, open_control
 from server.serve.served_experiment import PLAN_FILE
 from server.serve.supervised import backoff_s
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from server.serve.deployment import Deployment
+    from server.serve.server_folder import ServerFolder
 
 log = logging.getLogger(__name__)
 
+RETRY_S = 15.0  # a client that was killed is back after a minute, one that lost its network at once
 POLL_S = 1.0  # how often the run and the processes are looked at
 GIVE_UP = 3  # failures in a row without a new round: what fails then will fail again
 LOG_CHARACTERS = 300  # of the ServerApp's last words, in an error message
@@ -43,7 +46,7 @@ def run_to_end(deployment: Deployment, folder: Path) -> RunRecord:
         AggregationError: it failed three times in a row without a new round, with the ServerApp's last words.
     """
     plan_file = (folder / PLAN_FILE).absolute()
-    plan = Plan.read(plan_file)
+    plan = _of_this_server(plan_file, deployment.folder)
     record, failures = RunRecord(folder, plan.part), 0
     while not _complete(record):
         attempt = _submit(deployment, record, plan_file)
@@ -64,6 +67,15 @@ def run_to_end(deployment: Deployment, folder: Path) -> RunRecord:
         log.warning("run %s: %s; it goes on behind its last checkpoint", folder.name, status)
         _pause(deployment, backoff_s(failures))
     return record
+
+
+def _of_this_server(plan_file: Path, folder: ServerFolder) -> Plan:
+    """The plan, with what a network adds: names are checked by this server's list, and who fails is asked again."""
+    found = Plan.read(plan_file)
+    plan = replace(found, names=str(folder.names), retry_s=RETRY_S)
+    if plan != found:  # it is new, or was begun elsewhere
+        write_atomically(plan_file, json.dumps(plan.to_json(), indent=1))
+    return plan
 
 
 def _submit(deployment: Deployment, record: RunRecord, plan_file: Path) -> _Attempt:

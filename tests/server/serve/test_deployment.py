@@ -129,15 +129,16 @@ def knock(folder, path, *, method="POST", body=b"", headers=None):
         connection.close()
 
 
-def node_spec(path, dataset, subject, pack_key):
+def node_spec(path, dataset, name, pack_key, *, person=None):
     spec = NodeSpec(
-        subject,
+        person or name,
         str(dataset),
         str(path.parent / "store"),
         train=EARLY,
         calibration=EARLY,
         test=LATE,
         trusted_key=pack_key,
+        name=name,
     )
     path.write_text(json.dumps(spec.to_json()))
     return path
@@ -159,6 +160,26 @@ def test_two_invited_clients_end_two_rounds_with_a_whole_record(folder, running,
     assert {e["subject"] for e in events if e["event"] == "evaluation"} == {"s0", "s1"}
     assert all(e["answered"] == 2 for e in events if e["event"] == "round")
     assert events[-1]["event"] == "stop"
+
+
+@pytest.mark.slow  # a minute or two; see test_known_names.py for what says so
+def test_an_invited_client_that_claims_anothers_name_takes_no_part_and_harms_nobody(
+    folder, running, dataset, tmp_path
+):
+    rounds = RoundsSpec(rounds=1, train=FEW_STEPS, deadline_s=WAIT_S)
+    experiment = ServedExperiment(SIGNAL, "names", "convonly", rounds, min_clients=2, wait_s=WAIT_S)
+    run = new_run(experiment, ("names.yaml", "signal: …"), tmp_path / "runs")
+    with ExitStack() as nodes:
+        for invitation, claims in {"mallory": "p0", "p0": "p0", "p1": "p1"}.items():
+            files = invited(folder, invitation, tmp_path)
+            spec = node_spec(files[0] / "node.json", dataset, claims, files[1].pack_key, person="s0")
+            nodes.enter_context(supernode(files, spec))
+        record = run_to_end(running, run)
+    events = list(record.events())
+    (reason,) = {e["reason"] for e in events if e["event"] == "refused"}
+    assert reason.endswith("claims to be 'p0', and was invited as 'mallory'")
+    assert next(e for e in events if e["event"] == "start")["clients"] == ["p0", "p1"]
+    assert [e["answered"] for e in events if e["event"] == "round"] == [2]
 
 
 @pytest.mark.parametrize(
