@@ -47,9 +47,7 @@ def measure(root: Path, *, rounds: int) -> dict[str, Any]:
     """All attacks against one deployment."""
     started = time.monotonic()
     spec = RoundsSpec(rounds=rounds, train=FEW_STEPS, evaluate_every=rounds, deadline_s=DEADLINE_S)
-    experiment = ServedExperiment(
-        SIGNAL, "invaded", "student", spec, min_clients=len(HONEST), wait_s=DEADLINE_S
-    )
+    experiment = ServedExperiment(SIGNAL, "invaded", "student", spec, wait_s=DEADLINE_S)
     with invaded(root) as here:
         attacks = [*at_the_door(here), *with_a_key(here)]
         within, record = in_a_run(here, experiment, write_people(root / "people"))

@@ -196,7 +196,6 @@ def _altered(here: Invaded) -> Attack:
 
 def in_a_run(here: Invaded, experiment: ServedExperiment, dataset: Path) -> tuple[list[Attack], RunRecord]:
     """What invited clients answer within a run, next to two honest ones; the run's record."""
-    run = new_run(experiment, ("invaded.yaml", ""), here.root / "runs")
     trace = here.root / "trace"
     rounds, climbers = experiment.federation.rounds, paths()
     poison = poisons(trace)
@@ -204,6 +203,8 @@ def in_a_run(here: Invaded, experiment: ServedExperiment, dataset: Path) -> tupl
         f"poisoner{n}": poison[n * rounds : (n + 1) * rounds] for n in range(math.ceil(len(poison) / rounds))
     }
     here.join_run(*shares, *climbers, "prober", "parrot")
+    all_who_may = replace(experiment, min_clients=len(HONEST) + len(shares) + 1)  # the parrot, too
+    run = new_run(all_who_may, ("invaded.yaml", ""), here.root / "runs")
     with _honest_clients(here, dataset), ExitStack() as ended:
         for name, share in shares.items():
             _start(ended, _poisoner, here.intruders[name], [how for _, how, _ in share], rounds)

@@ -41,7 +41,7 @@ def test_a_key_opens_nothing_but_its_own_client_s_calls(here):
 
 
 def test_no_answer_of_an_invited_client_harms_a_run(here, dataset):
-    experiment = ServedExperiment(SIGNAL, "invaded", "student", ROUNDS, min_clients=2, wait_s=90.0)
+    experiment = ServedExperiment(SIGNAL, "invaded", "student", ROUNDS, wait_s=90.0)
     attacks, record = in_a_run(here, experiment, dataset)
     refused_all(attacks)
     found = unharmed(record)
