@@ -13,9 +13,11 @@ import argparse
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from flwr.app import RecordDict
 
 from distillation.privacy import PrivacySpec, clipped_step, learned
 from distillation.secure_sum import Layout, SecureSpec, decoded, encoded
@@ -29,10 +31,9 @@ from protocols.secure.session import Session
 from protocols.secure_records import Dealing, Keys, MaskedUpdate, Masking, Opening, Revealing, Shares
 
 if TYPE_CHECKING:
-    from flwr.app import RecordDict
-
     from distillation.weights import Weights
     from protocols.secure.masks import RingVector
+    from protocols.secure.session import Roster
 
 SIGNAL = SignalSpec(gestures=tuple(f"gesture{i}" for i in range(8)), sample_rate_hz=200.0, channels=8)
 SPEC = SecureSpec("masked")
@@ -45,6 +46,13 @@ class Update:
 
     weights: Weights
     num_examples: int
+
+
+class Says(Protocol):
+    """A message."""
+
+    def to_record(self) -> RecordDict:
+        """As it travels."""
 
 
 def main() -> None:
@@ -62,7 +70,7 @@ def main() -> None:
     result = {
         "student": options.student,
         "parameters": sum(array.size for array in shared.values()),
-        "plain_bytes": count_bytes({"weights": weights_to_record(shared)}),
+        "plain_bytes": count_bytes(RecordDict({"weights": weights_to_record(shared)})),
         "rows": rows,
     }
     print(json.dumps(result) if options.json else as_text(result))
@@ -87,7 +95,7 @@ def measured(shared: Weights, clients: int, lost: int, rng: np.random.Generator)
         "relative_error": float(np.linalg.norm(difference) / np.linalg.norm(plain)),
         "client_bytes_up": max(secure.bytes_up.values()),
         "client_bytes_down": max(secure.bytes_down.values()),
-        "client_seconds": max(secure.client_s.values()),
+        "client_seconds": median(secure.client_s.values()),
         "server_seconds": secure.server_s,
     }
 
@@ -99,8 +107,8 @@ class Round:
         left: who sends a vector.
         bytes_up: of each person's answers.
         bytes_down: of the questions to each.
-        client_s: seconds that each person computes.
-        server_s: seconds that the server takes to open the sum.
+        client_s: seconds of CPU that each person takes.
+        server_s: seconds of CPU that the server takes to open the sum.
     """
 
     def __init__(self, session: Session, layout: Layout, names: list[str], lost: int) -> None:
@@ -113,42 +121,61 @@ class Round:
 
     def run(self, vectors: dict[str, RingVector]) -> RingVector:
         """The sum of the vectors of those who are left."""
-        people, roster = {}, {}
+        people = {name: Participant.opening(self._session, name) for name in self._names}
+        roster = self._keys(people)
+        dealt = self._deal(people, roster)
+        masked = self._mask(people, dealt, vectors)
+        revealed = self._reveal(people)
+        began = time.process_time()
+        total = opened_sum(masked, revealed, roster, set(dealt), self._session)
+        self.server_s = time.process_time() - began
+        return total
+
+    def _keys(self, people: dict[str, Participant]) -> Roster:
+        roster = {}
         for name in self._names:
-            began = time.perf_counter()
-            people[name] = Participant.opening(self._session, name)
+            began = time.process_time()
             roster[name] = people[name].public_keys
-            answer = Keys(name, ID, roster[name])
-            self._count(name, began, Opening(self._session).to_record(), answer.to_record())
+            self._count(name, began, Opening(self._session), Keys(name, ID, roster[name]))
+        return roster
+
+    def _deal(self, people: dict[str, Participant], roster: Roster) -> dict[str, dict[str, bytes]]:
         dealt = {}
         for name in self._names:
-            began = time.perf_counter()
+            began = time.process_time()
             people[name], dealt[name] = people[name].deal(ID, roster)
-            answer_shares = Shares(name, ID, dealt[name])
-            self._count(name, began, Dealing(ID, roster).to_record(), answer_shares.to_record())
-        task, masked = {"weights": weights_to_record(self._layout.shared)}, {}
+            self._count(name, began, Dealing(ID, roster), Shares(name, ID, dealt[name]))
+        return dealt
+
+    def _mask(
+        self,
+        people: dict[str, Participant],
+        dealt: dict[str, dict[str, bytes]],
+        vectors: dict[str, RingVector],
+    ) -> dict[str, RingVector]:
+        task, masked = RecordDict({"weights": weights_to_record(self._layout.shared)}), {}
         for name in self.left:
-            began = time.perf_counter()
+            began = time.process_time()
             shares = {dealer: theirs[name] for dealer, theirs in dealt.items()}
             ready = people[name].take(ID, shares)
             people[name], masked[name] = ready.after_masking(), ready.mask(vectors[name])
-            question = Masking(ID, SPEC.to_json(), shares).added_to(task)
-            self._count(name, began, question, MaskedUpdate(name, ID, 1, "", 1.0, masked[name]).to_record())
+            self._count(name, began, None, MaskedUpdate(name, ID, 1, "", 1.0, masked[name]))
+            self.bytes_down[name] += count_bytes(Masking(ID, SPEC.to_json(), shares).added_to(task))
+        return masked
+
+    def _reveal(self, people: dict[str, Participant]) -> dict[str, dict[str, bytes]]:
         revealed = {}
         for name in self.left:
-            began = time.perf_counter()
+            began = time.process_time()
             revealed[name] = people[name].reveal(ID, self.left)
-            question = Revealing(ID, tuple(self.left)).to_record()
-            self._count(name, began, question, Shares(name, ID, revealed[name]).to_record())
-        began = time.perf_counter()
-        total = opened_sum(masked, revealed, roster, set(dealt), self._session)
-        self.server_s = time.perf_counter() - began
-        return total
+            self._count(name, began, Revealing(ID, tuple(self.left)), Shares(name, ID, revealed[name]))
+        return revealed
 
-    def _count(self, name: str, began: float, question: RecordDict, answer: RecordDict) -> None:
-        self.client_s[name] += time.perf_counter() - began
-        self.bytes_down[name] += count_bytes(question)
-        self.bytes_up[name] += count_bytes(answer)
+    def _count(self, name: str, began: float, question: Says | None, answer: Says) -> None:
+        """What was computed since `began`, and what travelled for it."""
+        self.client_s[name] += time.process_time() - began
+        self.bytes_down[name] += 0 if question is None else count_bytes(question.to_record())
+        self.bytes_up[name] += count_bytes(answer.to_record())
 
 
 def update_of(shared: Weights, rng: np.random.Generator) -> Update:
@@ -174,7 +201,7 @@ def as_text(result: dict[str, Any]) -> str:
     """The table, with what it was measured on."""
     head = (
         "| clients | silent | threshold | relative error | up, KB a client | down, KB a client "
-        "| a client computes, s | the server opens, s |"
+        "| a client computes, s of CPU | the server opens, s of CPU |"
     )
     facts = (
         f"{result['student']}, {result['parameters']:,} numbers: {result['plain_bytes'] / 1e3:.0f} KB each way "
