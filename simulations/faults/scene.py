@@ -67,7 +67,15 @@ class Scene:
         return sum(path.stat().st_size for path in self.pack.rglob("*") if path.is_file())
 
 
-def make_scene(folder: Path, *, clients: int, rounds: int, deadline_s: float, seed: int = 0) -> Scene:
+def make_scene(
+    folder: Path,
+    *,
+    clients: int,
+    rounds: int,
+    deadline_s: float,
+    min_clients: int | None = None,
+    seed: int = 0,
+) -> Scene:
     """Draw people, teach a teacher, write its pack.
 
     Args:
@@ -75,6 +83,7 @@ def make_scene(folder: Path, *, clients: int, rounds: int, deadline_s: float, se
         clients: 2 to 4.
         rounds: of the federation.
         deadline_s: of a round.
+        min_clients: with how many it begins; None: all of them.
         seed: of the people.
     """
     dataset = write_dataset(folder / "people", num_people=clients + PUBLIC, seed=seed, repetitions=3)
@@ -85,7 +94,9 @@ def make_scene(folder: Path, *, clients: int, rounds: int, deadline_s: float, se
         people=dict(zip(CLIENTS[:clients], names[PUBLIC:], strict=True)),
         pack=_write_pack(dataset, names[:PUBLIC], folder / "pack", pack_key),
         pack_key=pack_key,
-        experiment=_experiment(folder / "pack", rounds=rounds, deadline_s=deadline_s, min_clients=clients),
+        experiment=_experiment(
+            folder / "pack", rounds=rounds, deadline_s=deadline_s, min_clients=min_clients or clients
+        ),
     )
 
 
