@@ -58,13 +58,13 @@ def broker_status(folder: Path) -> dict[str, Any] | None:
     broker = read_broker(folder)
     if broker is None:
         return None
-    state, restarts = state_of(broker.folder)
+    now = state_of(broker.folder)
     return {
         "address": broker.place(broker.board_host),
-        "state": state,
-        "running": state == RUNNING,
-        "restarts": restarts,
-        "boards": _boards(broker) if state == RUNNING else dict.fromkeys(broker.boards, UNKNOWN),
+        "state": now.state,
+        "running": now.state == RUNNING,
+        "restarts": now.restarts,
+        "boards": _boards(broker) if now.state == RUNNING else dict.fromkeys(broker.boards, UNKNOWN),
         "ca": str(broker.ca),
         "log": str(broker.folder / "mosquitto.log"),
     }

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from device.broker.authority import renew_certificate, write_private
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 30.0  # a board keeps a second of what it could not send
 STEADY_S = 60.0  # who ran so long starts again with the first delay
 POLL_S = 0.1
 RENEWAL_S = 60.0  # between two looks at the certificate: an address may be a new one
@@ -64,15 +65,30 @@ def serve_forever(broker: BrokerFolder, announce: Callable[[str], object]) -> No
             time.sleep(3600)
 
 
-def state_of(folder: Path) -> tuple[str, int]:
-    """How a folder's broker is, and how often it was started again."""
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a broker is.
+
+    Attributes:
+        state: running, starting, starting again or not running.
+        restarts: how often it was started again.
+        pid: of Mosquitto, while it runs.
+    """
+
+    state: str = "not running"
+    restarts: int = 0
+    pid: int | None = None
+
+
+def state_of(folder: Path) -> State:
+    """How a folder's broker is."""
     if not in_use(folder):
-        return "not running", 0
+        return State()
     try:
         found = json.loads((folder / STATE).read_text())
-        return str(found["state"]), int(found["restarts"])
+        return State(str(found["state"]), int(found["restarts"]), found["pid"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "starting", 0
+        return State("starting")
 
 
 def backoff_s(failures: int) -> float:
@@ -170,7 +186,8 @@ class _Keeper:
             self._process.wait()
 
     def _now(self, state: str) -> None:
-        facts = {"state": state, "restarts": self._restarts, "since_s": int(time.time())}
+        pid = None if self._process is None else self._process.pid
+        facts = {"state": state, "restarts": self._restarts, "pid": pid}
         try:
             write_private(self._broker.folder / STATE, json.dumps(facts).encode())
         except OSError as error:
