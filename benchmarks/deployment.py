@@ -119,6 +119,7 @@ def measured(folder: Path, rounds: int, seeds: int, kills: Kills, data_dir: Path
         "bytes_up": served["bytes_up"],
         "bytes_down": served["bytes_down"],
         "simulated_bytes": {way: answer(jobs[0])[way] for way in ("bytes_up", "bytes_down")},
+        "pack": pack_delivery(events),
         "seconds": round(seconds, 1),
         "round_seconds": round_seconds(events, kills),
         "simulated_round_seconds": mean(e["seconds"] for e in rounds_of(jobs[0])),
@@ -264,6 +265,12 @@ def round_seconds(events: list[dict[str, Any]], kills: Kills) -> dict[str, float
     return {"total": total, "slowest_client": mean(slowest), "rest": total - mean(slowest)}
 
 
+def pack_delivery(events: list[dict[str, Any]]) -> dict[str, float]:
+    """What the pack cost on its way to all clients, before round 1."""
+    (delivery,) = (event for event in events if event["event"] == "pack")
+    return {key: delivery[key] for key in ("num_bytes", "bytes_down", "seconds")}
+
+
 def as_text(result: dict[str, Any]) -> str:
     """The table, with what else there is to say."""
     head = "| student | deployed, % | simulated, % (mean ± sd of seeds; range) | seed 0 | within | worst person |"
@@ -298,13 +305,16 @@ def _facts(result: dict[str, Any]) -> list[str]:
     moved = f"Up {result['bytes_up'] / 1e6:.1f} MB, down {result['bytes_down'] / 1e6:.1f} MB"
     same = f"{simulated['bytes_up'] / 1e6:.1f} and {simulated['bytes_down'] / 1e6:.1f}"
     simulated_s = result["simulated_round_seconds"]
+    pack = result["pack"]
+    delivered = f"{pack['num_bytes'] / 1e6:.1f} MB to each client, in {pack['seconds']:.1f} s"
     work = f"the slowest client's work {spent['slowest_client']:.1f} s, the rest {spent['rest']:.1f} s"
     return [
         f"{result['recordings']}: {people}; {result['rounds']} rounds, {result['failed_rounds']} failed; {killed}.",
         f"{again}; dropped: {dropped}.",
         f"The same student as seed 0's, to the bit, after each of the first {result['equal_rounds']} rounds.",
-        f"{moved} (simulated: {same}). {result['seconds']:.0f} s from the pack to the end.",
+        f"{moved} (simulated: {same}). The pack: {delivered}.",
         f"An undisturbed round took {spent['total']:.1f} s: {work}; simulated: {simulated_s:.1f} s.",
+        f"{result['seconds']:.0f} s in all.",
     ]
 
 
