@@ -209,7 +209,7 @@ def share_of_core(pid: int, seconds: float) -> float:
 
 def as_text(rows: list[dict[str, Any]]) -> str:
     """One line a size."""
-    head = "| clients | idle, of a core | a round | SuperLink's CPU a round | calls of each | memory | moved | database |"
+    head = "| clients | idle, of a core | a round | CPU a round | calls of each | memory | moved | database |"
     return "\n".join([head, "|---|---|---|---|---|---|---|---|", *map(_line, rows)])
 
 
