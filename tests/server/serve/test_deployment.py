@@ -166,7 +166,7 @@ def test_two_invited_clients_end_two_rounds_with_a_whole_record(folder, running,
 def test_an_invited_client_that_claims_anothers_name_takes_no_part_and_harms_nobody(
     folder, running, dataset, tmp_path
 ):
-    rounds = RoundsSpec(rounds=1, train=FEW_STEPS, deadline_s=WAIT_S)
+    rounds = RoundsSpec(rounds=1, train=FEW_STEPS, deadline_s=10 * WAIT_S)  # it ends with the last answer
     experiment = ServedExperiment(SIGNAL, "names", "convonly", rounds, min_clients=2, wait_s=WAIT_S)
     run = new_run(experiment, ("names.yaml", "signal: …"), tmp_path / "runs")
     with ExitStack() as nodes:
