@@ -1,4 +1,4 @@
-"""A deployed federation is broken in every way: it ends, loses nothing acknowledged, and the record says what happened."""
+"""A deployed federation is broken in every way: it ends, nothing acknowledged is lost, and the record tells of it."""
 
 import os
 import signal
