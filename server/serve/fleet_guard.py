@@ -15,34 +15,27 @@ Source:
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
-import uuid
+import time
 from collections import defaultdict, deque
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import HTTPException
-from flwr.app import Message
 from flwr.proto.fleet_pb2 import PushMessagesResponse
-from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.message_pb2 import PushObjectResponse
 from flwr.supercore.inflatable.inflatable_object import (
-    get_object_body,
-    get_object_children_ids_from_object_content,
-    is_valid_sha256_hash,
     iterate_object_tree,
 )
-from flwr.supercore.inflatable.inflatable_utils import validate_object_content
 from flwr.superlink.cli.flower_superlink import flower_superlink
 from flwr.superlink.servicer.fleet import fleet_handlers
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from sqlalchemy.exc import OperationalError
 
 from protocols.errors import DataError
 from server.known_names import read_names
+from server.serve.coming_reply import ComingReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +44,6 @@ if TYPE_CHECKING:
     from flwr.proto.message_pb2 import (
         ConfirmMessageReceivedRequest,
         ConfirmMessageReceivedResponse,
-        ObjectTree,
         PullObjectRequest,
         PullObjectResponse,
         PushObjectRequest,
@@ -62,61 +54,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("flwr")  # so that it stands in superlink.log
 
 NAMES = "MYOFED_NODE_NAMES"  # environment variable: the file of `server.known_names`
-MIB = 1024**2
-# The largest student of a client's default limits (64 MiB), in 64 bits, and words.
-MOST_REPLY_BYTES = 2 * 64 * MIB + MIB
-MOST_OBJECTS = 4096  # of one reply; a student has two for each of its arrays
 TREES_KEPT = 16  # of the last messages that a node was given; it reads one at a time
+TRIES, PAUSE_S = 40, 0.25  # to write to a database that others write to as well
 ANSWERS_KEPT = 64  # of a node, so that none is given twice; an older message has lapsed
-
-
-@dataclass(slots=True)
-class ComingReply:
-    """A reply whose objects are on their way.
-
-    Attributes:
-        announced: the call with which it began.
-        children: what each object consists of, as the tree says.
-        contents: what has come.
-        num_bytes: of these.
-    """
-
-    announced: PushMessagesRequest
-    children: dict[str, list[str]]
-    session_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    contents: dict[str, bytes] = field(default_factory=dict)
-    num_bytes: int = 0
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is missing."""
-        return len(self.contents) == len(self.children)
-
-    def take(self, object_id: str, content: bytes) -> None:
-        """Keep an object; ValueError unless it is what the tree says, and not too much."""
-        if object_id not in self.children:
-            raise ValueError("an object that the reply's tree does not name")
-        if object_id in self.contents:
-            return
-        if self.num_bytes + len(content) > MOST_REPLY_BYTES:
-            raise ValueError(f"a reply of more than {MOST_REPLY_BYTES} bytes")
-        if hashlib.sha256(content).hexdigest() != object_id:
-            raise ValueError("an object that is not what its name says")
-        validate_object_content(content)
-        if get_object_children_ids_from_object_content(content) != self.children[object_id]:
-            raise ValueError("an object of other parts than the reply's tree says")
-        self.contents[object_id] = content
-        self.num_bytes += len(content)
-        metadata = self.announced.messages_list[0].metadata
-        if object_id == metadata.message_id:
-            _check_metadata(content, metadata)
 
 
 class FleetGuard:
     """The checks, around Flower's own handlers, which they call with what passes."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._handing_over = threading.Lock(), threading.Lock()
         self._coming: dict[int, ComingReply] = {}  # one a node: a SuperNode sends one reply after another
         self._given: defaultdict[int, deque[frozenset[str]]] = defaultdict(lambda: deque(maxlen=TREES_KEPT))
         self._answered: defaultdict[int, deque[tuple[str, str]]] = defaultdict(
@@ -141,7 +88,7 @@ class FleetGuard:
     def push_messages(self, request: PushMessagesRequest, state: SqlLinkState) -> PushMessagesResponse:
         """The beginning of a reply: all of its objects are asked for."""
         try:
-            coming = ComingReply(request, _children(request))
+            coming = ComingReply.announced_by(request)
             _check_reply(request, state)
             self._check_first(request)
         except ValueError as error:
@@ -212,44 +159,33 @@ class FleetGuard:
             raise ValueError("another answer to a message that it has answered")
 
     def _hand_over(self, coming: ComingReply, state: SqlLinkState) -> bool:
-        """Give Flower a whole reply; whether it took all of it."""
+        """Give Flower a whole reply, in one transaction; whether it took it."""
+        for _ in range(TRIES):
+            try:
+                with self._handing_over, state.session():
+                    self._store(coming, state)
+            except OperationalError as error:  # somebody else wrote meanwhile: SQLite has one writer
+                log.info("a reply is handed over again: %s", error.orig)
+                time.sleep(PAUSE_S)
+            except LookupError as error:
+                log.warning("a reply that was not taken: %s", error)
+                return False
+            else:
+                metadata = coming.announced.messages_list[0].metadata
+                with self._lock:
+                    answer = (metadata.reply_to_message_id, metadata.message_id)
+                    self._answered[metadata.src_node_id].append(answer)
+                return True
+        return False
+
+    def _store(self, coming: ComingReply, state: SqlLinkState) -> None:
+        """LookupError where Flower does not want an object, which ends the transaction."""
         response = self._push_messages(request=coming.announced, state=state)
         run_id = coming.announced.messages_list[0].metadata.run_id
-        stored = [
-            state.store_object(run_id, response.session_id, object_id, coming.contents[object_id])
-            for object_id in response.objects_to_push
-        ]
+        for object_id in response.objects_to_push:
+            if not state.store_object(run_id, response.session_id, object_id, coming.contents[object_id]):
+                raise LookupError(f"object {object_id}")
         state.store_traffic(run_id, bytes_sent=0, bytes_recv=coming.num_bytes)
-        metadata = coming.announced.messages_list[0].metadata
-        with self._lock:
-            self._answered[metadata.src_node_id].append((metadata.reply_to_message_id, metadata.message_id))
-        return all(stored)
-
-
-def _children(request: PushMessagesRequest) -> dict[str, list[str]]:
-    """The parts of each object of a reply; ValueError where there is not one message with one tree."""
-    if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
-        messages, trees = len(request.messages_list), len(request.message_object_trees)
-        raise ValueError(f"{messages} messages with {trees} trees, expected one with one")
-    found: dict[str, list[str]] = {}
-    for count, tree in enumerate(iterate_object_tree(request.message_object_trees[0])):
-        if count >= MOST_OBJECTS:
-            raise ValueError(f"a reply of more than {MOST_OBJECTS} objects")
-        found[_checked(tree.object_id)] = _parts(tree, found)
-    return found
-
-
-def _parts(tree: ObjectTree, found: dict[str, list[str]]) -> list[str]:
-    parts = [child.object_id for child in tree.children]
-    if found.get(tree.object_id, parts) != parts:
-        raise ValueError("an object that consists of two things")
-    return parts
-
-
-def _checked(object_id: str) -> str:
-    if not is_valid_sha256_hash(object_id) or object_id != object_id.lower():
-        raise ValueError(f"{object_id[:64]!r} is no object's name")
-    return object_id
 
 
 def _check_reply(request: PushMessagesRequest, state: SqlLinkState) -> None:
@@ -264,17 +200,6 @@ def _check_reply(request: PushMessagesRequest, state: SqlLinkState) -> None:
     asked = state.get_valid_message_ins(metadata.reply_to_message_id)
     if asked is None or int(asked["dst_node_id"]) % 2**64 != node_id:
         raise ValueError("an answer to no message that it was sent, or to one that has lapsed")
-
-
-def _check_metadata(content: bytes, announced: Any) -> None:
-    """ValueError unless a reply's content says of it what was announced: the ServerApp reads the content."""
-    try:
-        said = ProtoMessage.FromString(get_object_body(content, Message)).metadata
-    except DecodeError:
-        raise ValueError("a message that cannot be read") from None
-    for name in ("run_id", "src_node_id", "dst_node_id", "reply_to_message_id", "message_type"):
-        if getattr(said, name) != getattr(announced, name):
-            raise ValueError(f"a message whose {name} is not the announced one")
 
 
 def _refused(node_id: int, reason: str) -> HTTPException:

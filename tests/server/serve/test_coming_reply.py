@@ -10,8 +10,8 @@ from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 
-from server.serve import fleet_guard
-from server.serve.fleet_guard import ComingReply, _children
+from server.serve import coming_reply
+from server.serve.coming_reply import ComingReply
 
 METADATA = {
     "run_id": 1,
@@ -34,7 +34,7 @@ def announced(message, tree=None):
     request = PushMessagesRequest(
         messages_list=[message_to_proto(message)], message_object_trees=[tree or get_object_tree(message)]
     )
-    return ComingReply(request, _children(request))
+    return ComingReply.announced_by(request)
 
 
 def contents(message: Message):
@@ -82,14 +82,14 @@ def test_more_bytes_than_any_student_are_refused(monkeypatch):
     *most, last = contents(message).items()
     for name, content in most:
         coming.take(name, content)
-    monkeypatch.setattr(fleet_guard, "MOST_REPLY_BYTES", coming.num_bytes + len(last[1]) - 1)
+    monkeypatch.setattr(coming_reply, "MOST_REPLY_BYTES", coming.num_bytes + len(last[1]) - 1)
     with pytest.raises(ValueError, match="a reply of more than"):
         coming.take(*last)
     assert not coming.whole
 
 
 def test_more_objects_than_any_student_has_are_refused(monkeypatch):
-    monkeypatch.setattr(fleet_guard, "MOST_OBJECTS", 2)
+    monkeypatch.setattr(coming_reply, "MOST_OBJECTS", 2)
     with pytest.raises(ValueError, match="more than 2 objects"):
         announced(reply())
 
