@@ -63,12 +63,12 @@ class Client:
 
     def kill9(self, *, everything: bool = True) -> None:
         """Kill `myofed join` and all that it started, as a power cut does; or `myofed join` alone."""
-        if self.process is not None:
-            self.process.kill()
+        if self.process is None:
+            return
+        self.process.kill()
         if everything:
             kill_all(self.store)
-        if self.process is not None:
-            self.process.wait()
+        self.process.wait()
 
     def pids(self) -> dict[str, Any]:
         """`supernode`: its pid or None; `clientapp`: the pids of the processes that work on a message now."""
@@ -216,7 +216,9 @@ def deployed(
     root.mkdir(parents=True, exist_ok=True)
     here = Deployed(root, f"localhost:{free_port()}", serve_words=serve_words)
     try:
-        _initialise(here, pack_key)
+        _give_address(here, here.address)
+        if pack_key is not None:
+            (root / "myofed-server" / "pack.key").write_bytes(pack_key.read_bytes())
         for name, (dataset, subject) in recordings.items():
             if through:
                 _give_address(here, through(name, here.address))
@@ -244,13 +246,6 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in lines if line]
-
-
-def _initialise(here: Deployed, pack_key: Path | None) -> None:
-    _give_address(here, here.address)
-    if pack_key is not None:
-        key = here.folder / "myofed-server" / "pack.key"
-        key.write_bytes(pack_key.read_bytes())
 
 
 def _give_address(here: Deployed, address: str) -> None:
