@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CA_CERTIFICATE, CA_KEY = "ca.crt", "ca.key"
-CERTIFICATE, KEY = "server.crt", "server.key"
+SERVER = "server.pem"  # key and certificate in one, so that they never differ
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 IPV6_ADDRESSES = Path("/proc/net/if_inet6")
@@ -61,13 +61,12 @@ def renew_certificate(
         write_private(folder / CA_KEY, made.key_pem)
         write_private(folder / CA_CERTIFICATE, made.certificate_pem)
     authority = read_authority(folder / CA_CERTIFICATE, folder / CA_KEY)
-    current = read_certificate(folder / CERTIFICATE)
+    current = read_certificate(folder / SERVER)
     wanted = {general_name(host) for host in hosts}
-    if current and (folder / KEY).exists() and wanted <= set(names(current)) and lasts(current, now=now):
+    if current and wanted <= set(names(current)) and lasts(current, now=now):
         return False
     made = new_server(authority, "myofed broker", hosts, now=now)
-    write_private(folder / KEY, made.key_pem)
-    write_private(folder / CERTIFICATE, made.certificate_pem)
+    write_private(folder / SERVER, made.key_pem + made.certificate_pem)
     return True
 
 

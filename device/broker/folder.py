@@ -19,8 +19,7 @@ from urllib.parse import quote
 
 from device.broker.authority import (
     CA_CERTIFICATE,
-    CERTIFICATE,
-    KEY,
+    SERVER,
     own_addresses,
     renew_certificate,
     write_private,
@@ -233,8 +232,8 @@ def _bracketed(host: str) -> str:
 def _configuration(broker: BrokerFolder) -> str:
     user = pwd.getpwuid(os.getuid()).pw_name  # as root, Mosquitto would become a user without our files
     tls = [
-        f"certfile {broker.folder / CERTIFICATE}",
-        f"keyfile {broker.folder / KEY}",
+        f"certfile {broker.folder / SERVER}",
+        f"keyfile {broker.folder / SERVER}",
         "tls_version tlsv1.2",  # at least
     ]
     lines = [

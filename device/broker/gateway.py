@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from device.broker.folder import BrokerFolder, broker_text, read_broker, write_broker
-from device.broker.supervised import RUNNING, state_of, supervised
+from device.broker.keeper import RUNNING, state_of, supervised
 from device.links.mqtt_broker import Broker
 from device.links.url import LinkUrl
 from protocols.errors import ConfigError, LinkError

@@ -20,7 +20,7 @@ import numpy as np
 
 from device.broker import GATEWAY, free_port
 from device.broker.folder import read_broker
-from device.broker.supervised import RUNNING, state_of
+from device.broker.keeper import RUNNING, state_of
 from device.recorder.finish import recorded
 from distillation.recording import read_recording
 from protocols.errors import DataError, LinkError

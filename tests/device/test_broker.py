@@ -63,7 +63,7 @@ def test_passwords_are_private_kept_and_stored_hashed(broker):
     assert set(again.passwords) == {GATEWAY, "emg-1", "emg-2", "emg-3"}
     assert all(again.passwords[user] == word for user, word in broker.passwords.items())
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [broker.folder, *broker.folder.rglob("*")]}
-    assert {path.name for path in modes} >= {"rights.json", "ca.key", "server.key", "emg-1"}
+    assert {path.name for path in modes} >= {"rights.json", "ca.key", "server.pem", "emg-1"}
     for path, mode in modes.items():
         assert mode == (0o700 if path.is_dir() else 0o600), path
     hashed = (broker.folder / "rights.json").read_text()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 from device.broker.authority import renew_certificate, write_private
 from device.broker.folder import broker_text
 from device.broker.lock import alone, in_use
-from device.broker.mosquitto import LOG, start
+from device.broker.mosquitto import LOG, end, start
 from protocols.errors import ConfigError, LinkError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -30,7 +30,6 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 30.0  # a board keeps a second of what it 
 STEADY_S = 60.0  # who ran so long starts again with the first delay
 POLL_S = 0.1
 RENEWAL_S = 60.0  # between two looks at the certificate: an address may be a new one
-STOP_S = 5.0
 STATE = "state.json"
 RUNNING, STARTING = "running", "starting again"
 
@@ -176,14 +175,8 @@ class _Keeper:
             log.warning("the broker's certificate could not be renewed: %s", error)
 
     def _end(self) -> None:
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            end(self._process)
 
     def _now(self, state: str) -> None:
         pid = None if self._process is None else self._process.pid
