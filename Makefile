@@ -10,8 +10,10 @@ SYSTEM_PACKAGES := git python3-venv gcc libc6-dev make mosquitto nginx-light gcc
 
 # The figures that need no hour: frames, clock, firmware, links, live gestures, the desk, donning, the live page.
 BENCHMARKS := frames clock firmware_core link live live_people desk donning dashboard
+# A deployment of real processes on loopback: its course, what it survives and holds off, how many clients it bears.
+NETWORK_BENCHMARKS := deployment faults intruders many_clients
 
-.PHONY: demo board-demo test lint bench full system help
+.PHONY: demo board-demo test lint bench network full system help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/'
@@ -34,6 +36,9 @@ lint: .venv/installed  ## ruff, mypy --strict, and who may import whom
 bench: .venv/installed  ## the figures of the README: boards and links, and real recordings with one seed (about 40 minutes on two cores)
 	for name in $(BENCHMARKS); do $(BIN)/myofed bench $$name || exit 1; done
 	$(BIN)/python benchmarks/real_people.py --seed 0
+
+network: .venv/installed  ## the figures of a federation on a network (long; `make system` first)
+	for name in $(NETWORK_BENCHMARKS); do $(BIN)/myofed bench $$name || exit 1; done
 
 full: .venv/installed  ## slow tests too, and all three seeds (more than an hour on two cores)
 	$(BIN)/python -m pytest -m "not hardware"

@@ -86,7 +86,11 @@ class LightClient(threading.Thread):
         self.calls = 0
 
     def run(self) -> None:
-        """Stay."""
+        """Stay, and come back after an error, as `myofed join` does with its SuperNode."""
+        while not self._ended.is_set():
+            self._stay()
+
+    def _stay(self) -> None:
         key = cast(
             "EllipticCurvePrivateKey", load_ssh_private_key(self._invitation.private_key.encode(), None)
         )
