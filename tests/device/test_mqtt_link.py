@@ -2,17 +2,17 @@
 
 import asyncio
 import socket
-import ssl
-import subprocess
 import threading
-from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from urllib.parse import quote
 
 import pytest
 from broker import broker
 from fake_board import FakeBoard, MqttBoard, run, take, until
-from parts import need
 
+from device.broker.authority import renew_certificate
+from device.emulator.mqtt_transport import MqttTransport
 from device.links import LinkUrl, open_link
 from device.links.mqtt_link import open_boards
 from protocols.errors import ConfigError, LinkError, VersionMismatch
@@ -321,42 +321,72 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path):
     )
 
 
-@pytest.fixture
-def tls_broker(tmp_path):
-    """A Mosquitto with TLS and a certificate that it signed itself."""
-    from device.broker import free_port
-
-    key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
-    made = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    made += ["-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost"]
-    subprocess.run([*made, "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
-    port = free_port()
-    configuration = f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n"
-    configuration += f"certfile {certificate}\nkeyfile {key}\n"
-    (tmp_path / "tls.conf").write_text(configuration)
-    process = subprocess.Popen(
-        [need("mosquitto"), "-c", tmp_path / "tls.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    with ExitStack() as stack:
-        stack.callback(process.wait)
-        stack.callback(process.terminate)
-        context = ssl.create_default_context(cafile=certificate)
-        while process.poll() is None:
-            try:
-                with socket.create_connection(("127.0.0.1", port), 1) as raw:
-                    context.wrap_socket(raw, server_hostname="localhost").close()
-                break
-            except OSError:
-                continue
-        yield port, certificate
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    with broker(tmp_path_factory.mktemp("tls"), tls=True) as running:
+        yield running
 
 
-def test_tls_is_spoken_and_an_untrusted_certificate_refused(tls_broker):
-    port, certificate = tls_broker
-    assert "no board 'emg-1' at mqtts://localhost" in fails(
-        f"mqtts://localhost:{port}/emg-1?ca={certificate}"
-    )
-    said = fails(f"mqtts://localhost:{port}/emg-1")
-    assert "certificate is not trusted" in said
-    assert "?ca=FILE" in said
-    assert "wants TLS" in fails(f"mqtt://127.0.0.1:{port}/emg-1")
+def test_frames_come_over_tls_and_a_board_is_commanded(tls, tmp_path):
+    with board_at(tls) as board:
+
+        async def scenario():
+            async with open_link(tls.url("emg-1")) as link:
+                frames = await take(link, 20)
+            assert [b.sequence - a.sequence for a, b in pairwise(frames)] == [1] * 19
+
+        run(scenario)
+    assert board.board.asked == ["hello", "start", "stop"]
+
+
+def test_the_authority_may_stand_in_the_environment(tls, monkeypatch):
+    bare, _, trust = tls.url("emg-7").partition("?ca=")
+    monkeypatch.setenv("MYOFED_MQTT_CA", trust)
+    assert "no board 'emg-7' at mqtts://gateway@127.0.0.1" in fails(bare)
+    assert "nowhere.pem' is no file" in fails(
+        f"{bare}?ca=/nowhere.pem", ConfigError
+    )  # what is written counts
+
+
+def test_another_authority_is_not_trusted(tls, tmp_path):
+    renew_certificate(tmp_path)
+    bare = tls.url("emg-1").partition("?")[0]
+    for url in (bare, f"{bare}?ca={tmp_path / 'ca.crt'}"):
+        said = fails(url)
+        assert "the broker's certificate is not trusted (" in said
+        assert said.endswith("name the file of its authority with ?ca=FILE")
+
+
+@pytest.mark.parametrize(
+    ("days", "hosts", "why", "what_to_do"),
+    [
+        (-1000, None, "has expired", "start the broker again, which renews it"),
+        (1000, None, "not yet valid", "set the clocks of both machines right"),
+        (0, ["localhost"], "not valid for '127.0.0.1'", "name the host as the certificate does"),
+    ],
+)
+def test_a_certificate_of_another_time_or_name_is_not_trusted(tmp_path, days, hosts, why, what_to_do):
+    with broker(tmp_path, tls=True) as mosquitto:
+        (mosquitto.folder.folder / "server.pem").unlink()
+        renew_certificate(mosquitto.folder.folder, hosts, now=datetime.now(UTC) + timedelta(days=days))
+        mosquitto.restart()
+        said = fails(mosquitto.url("emg-1"))
+        with pytest.raises(LinkError) as caught:
+            MqttTransport(LinkUrl.parse(mosquitto.url("emg-1", user="emg-1")))
+    for words in (said, str(caught.value)):
+        assert why in words
+        assert what_to_do in words
+        assert "\n" not in words
+
+
+def test_plain_text_at_a_tls_port_and_tls_at_a_plain_one_are_told(tls, mosquitto):
+    assert "or one that wants TLS (mqtts://)" in fails(f"mqtt://127.0.0.1:{tls.port}/emg-1")
+    said = fails(f"mqtts://127.0.0.1:{mosquitto.port}/emg-1?ca={tls.folder.ca}")
+    assert "no TLS there: use mqtt://" in said
+
+
+def test_a_path_with_odd_characters_names_an_authority(tls, tmp_path):
+    odd = tmp_path / "a b&c?d=é%.crt"
+    odd.write_bytes(tls.folder.ca.read_bytes())
+    bare = tls.url("emg-7").partition("?")[0]
+    assert "no board 'emg-7'" in fails(f"{bare}?ca={quote(str(odd))}")
