@@ -266,8 +266,8 @@ def round_seconds(events: list[dict[str, Any]], kills: Kills) -> dict[str, float
 
 
 def pack_delivery(events: list[dict[str, Any]]) -> dict[str, float]:
-    """What the pack cost on its way to all clients, before round 1."""
-    (delivery,) = (event for event in events if event["event"] == "pack")
+    """What the pack cost on its way to all clients, before round 1; after a restart they have it."""
+    delivery = next(event for event in events if event["event"] == "pack")
     return {key: delivery[key] for key in ("num_bytes", "bytes_down", "seconds")}
 
 
