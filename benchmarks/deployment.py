@@ -293,7 +293,8 @@ def _facts(result: dict[str, Any]) -> list[str]:
     spent, kills = result["round_seconds"], result["kills"]
     people = ", ".join(f"{name} ({subject})" for name, subject in result["people"].items())
     dropped = (
-        "; ".join(f"round {d['round']} {d['subject']}: {d['why']}" for d in result["dropped"]) or "nobody"
+        "; ".join(f"round {d['round']} {d['subject']}: {d['why'].rstrip('.')}" for d in result["dropped"])
+        or "nobody"
     )
     killed = (
         f"kill -9: the SuperLink in round {kills['superlink']}, a client in round {kills['client']}"
@@ -301,7 +302,8 @@ def _facts(result: dict[str, Any]) -> list[str]:
         else "nothing was killed"
     )
     simulated = result["simulated_bytes"]
-    again = f"Runs submitted again: {result['run_restarts']}; processes started again: {result['process_restarts']}"
+    restarts = ", ".join(f"{name} {count}" for name, count in result["process_restarts"].items())
+    again = f"Runs submitted again: {result['run_restarts']}; processes started again: {restarts}"
     moved = f"Up {result['bytes_up'] / 1e6:.1f} MB, down {result['bytes_down'] / 1e6:.1f} MB"
     same = f"{simulated['bytes_up'] / 1e6:.1f} and {simulated['bytes_down'] / 1e6:.1f}"
     simulated_s = result["simulated_round_seconds"]
