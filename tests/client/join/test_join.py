@@ -178,8 +178,8 @@ def test_a_device_that_is_told_to_stop_while_it_trains_stops_at_once(folder, run
         assert {len(os.sched_getaffinity(pid)) for pid in processes_in(home / "store")} == {1}
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
-        assert process.wait(20) == 130
-        assert time.monotonic() - started < 8
+        assert process.wait(30) == 130
+        assert time.monotonic() - started < 15  # 3 on a free machine
         assert processes_in(home / "store") == []
         events = list(record.result(WAIT_S).events())
     (answer,) = [e for e in events if e["event"] == "client" and e.get("asked_for") == "update"]
