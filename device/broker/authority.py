@@ -35,6 +35,7 @@ CA_CERTIFICATE, CA_KEY = "ca.crt", "ca.key"
 SERVER = "server.pem"  # key and certificate in one, so that they never differ
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
+INTERFACES = Path("/sys/class/net")
 IPV6_ADDRESSES = Path("/proc/net/if_inet6")
 LINK_LOCAL = "20"  # its scope there: such addresses are no use without the interface's name
 
@@ -93,13 +94,18 @@ def write_private(path: Path, content: bytes) -> None:
 
 def _ipv4() -> Iterator[str]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        for _, interface in socket.if_nameindex():
+        for interface in _interfaces():
             request = struct.pack("256s", interface[:15].encode())
             try:
                 answer = fcntl.ioctl(asked.fileno(), SIOCGIFADDR, request)
             except OSError:  # an interface without an address
                 continue
             yield socket.inet_ntoa(answer[20:24])
+
+
+def _interfaces() -> list[str]:
+    """Their names: `socket.if_nameindex` would need a kind of socket that a hardened service may not have."""
+    return sorted(path.name for path in INTERFACES.iterdir()) if INTERFACES.is_dir() else []
 
 
 def _ipv6() -> Iterator[str]:

@@ -11,7 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 BOARDS = [f"emg-{i}" for i in range(32)]
 FRAMES = 5 * 50  # of each board: five seconds of 20 ms
-PAYLOAD = bytes(1950)  # 16 channels × 40 samples of 24 bits, and what goes around them: more than a kernel keeps
+PAYLOAD = bytes(1950)  # 16 channels × 40 samples of 24 bits: five seconds are more than a kernel keeps
 DEADLINE_S = 60.0
 
 

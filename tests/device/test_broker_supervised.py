@@ -69,7 +69,7 @@ def test_it_ends_with_the_block(broker):
     assert state_of(broker.folder).state == "not running"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_with_its_gateway_however_that_ends(broker, number):
     command = ["broker", str(broker.folder), "--boards", "emg-1", "--port", str(broker.port)]
     gateway = subprocess.Popen(
