@@ -18,27 +18,25 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections import defaultdict, deque
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import HTTPException
 from flwr.proto.fleet_pb2 import PushMessagesResponse
 from flwr.proto.message_pb2 import PushObjectResponse
-from flwr.supercore.inflatable.inflatable_object import (
-    iterate_object_tree,
-)
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.sql_mixin import SqlMixin
 from flwr.superlink.cli.flower_superlink import flower_superlink
 from flwr.superlink.servicer.fleet import fleet_handlers
-from sqlalchemy.exc import OperationalError
 
 from protocols.errors import DataError
 from server.known_names import read_names
 from server.serve.coming_reply import ComingReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesRequest
     from flwr.proto.message_pb2 import (
@@ -50,12 +48,12 @@ if TYPE_CHECKING:
     )
     from flwr.server.superlink.linkstate.sql_linkstate import SqlLinkState
     from flwr.supercore.object_store import ObjectStore
+    from sqlalchemy.orm import Session
 
 log = logging.getLogger("flwr")  # so that it stands in superlink.log
 
 NAMES = "MYOFED_NODE_NAMES"  # environment variable: the file of `server.known_names`
 TREES_KEPT = 16  # of the last messages that a node was given; it reads one at a time
-TRIES, PAUSE_S = 40, 0.25  # to write to a database that others write to as well
 ANSWERS_KEPT = 64  # of a node, so that none is given twice; an older message has lapsed
 
 
@@ -63,7 +61,7 @@ class FleetGuard:
     """The checks, around Flower's own handlers, which they call with what passes."""
 
     def __init__(self) -> None:
-        self._lock, self._handing_over = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
         self._coming: dict[int, ComingReply] = {}  # one a node: a SuperNode sends one reply after another
         self._given: defaultdict[int, deque[frozenset[str]]] = defaultdict(lambda: deque(maxlen=TREES_KEPT))
         self._answered: defaultdict[int, deque[tuple[str, str]]] = defaultdict(
@@ -160,23 +158,17 @@ class FleetGuard:
 
     def _hand_over(self, coming: ComingReply, state: SqlLinkState) -> bool:
         """Give Flower a whole reply, in one transaction; whether it took it."""
-        for _ in range(TRIES):
-            try:
-                with self._handing_over, state.session():
-                    self._store(coming, state)
-            except OperationalError as error:  # somebody else wrote meanwhile: SQLite has one writer
-                log.info("a reply is handed over again: %s", error.orig)
-                time.sleep(PAUSE_S)
-            except LookupError as error:
-                log.warning("a reply that was not taken: %s", error)
-                return False
-            else:
-                metadata = coming.announced.messages_list[0].metadata
-                with self._lock:
-                    answer = (metadata.reply_to_message_id, metadata.message_id)
-                    self._answered[metadata.src_node_id].append(answer)
-                return True
-        return False
+        try:
+            with state.session():
+                self._store(coming, state)
+        except LookupError as error:
+            log.warning("a reply was not taken: %s", error)
+            return False
+        metadata = coming.announced.messages_list[0].metadata
+        with self._lock:
+            answer = (metadata.reply_to_message_id, metadata.message_id)
+            self._answered[metadata.src_node_id].append(answer)
+        return True
 
     def _store(self, coming: ComingReply, state: SqlLinkState) -> None:
         """LookupError where Flower does not want an object, which ends the transaction."""
@@ -186,6 +178,23 @@ class FleetGuard:
             if not state.store_object(run_id, response.session_id, object_id, coming.contents[object_id]):
                 raise LookupError(f"object {object_id}")
         state.store_traffic(run_id, bytes_sent=0, bytes_recv=coming.num_bytes)
+
+
+def one_transaction_at_a_time() -> None:
+    """Let the SuperLink's threads wait for each other.
+
+    They share one SQLite file that nobody else uses. SQLite refuses a transaction that began with a look and then
+    wants to write, where somebody wrote in between, and every other one after 5 s: "database is locked", status 500,
+    which ends a ServerApp. With many nodes, or a hostile one, that is a matter of time.
+    """
+    plain, lock = SqlMixin.session, threading.RLock()
+
+    @contextmanager
+    def session(self: SqlMixin) -> Iterator[Session]:
+        with lock, plain(self) as opened:
+            yield opened
+
+    SqlMixin.session = session  # type: ignore[method-assign]
 
 
 def _check_reply(request: PushMessagesRequest, state: SqlLinkState) -> None:
@@ -216,5 +225,6 @@ def _invited_as(node_id: int) -> str:
 
 
 if __name__ == "__main__":
+    one_transaction_at_a_time()
     FleetGuard().install()
     flower_superlink()
