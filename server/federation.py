@@ -11,10 +11,10 @@ import numpy as np
 from distillation.distil import distil
 from distillation.teach import new_model
 from distillation.weights import get_weights
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, DataError
 from protocols.records import Hello
 from server.attendance import Attendance
-from server.checkpoint import latest_checkpoint, save_checkpoint
+from server.checkpoint import Checkpoint, Checkpoints, Progress, latest_checkpoint
 from server.fidelity import FidelitySample
 from server.known_names import name_refusal, read_names
 from server.pack_delivery import OfferedPack
@@ -47,22 +47,27 @@ def run_federation(grid: Grid, plan: Plan) -> Weights:
         DataError: the pack or a checkpoint cannot be read.
     """
     record = RunRecord(Path(plan.run_folder), plan.part)
+    checkpoints = Checkpoints(record.checkpoint_folder())
+    before = _checkpoint(record)
     pack = OfferedPack.open(plan.pack, same_machine=plan.same_machine)
     times = PhaseTimes()
-    roster = _gathered(grid, plan, record, pack)
-    strategy = FederatedDistillation(plan, roster.members, record, pack=pack.manifest.sha256 if pack else "")
+    roster = _gathered(grid, plan, record, pack, before)
+    hash_of_pack = pack.manifest.sha256 if pack else ""
+    strategy = FederatedDistillation(
+        plan, roster.members, record, pack=hash_of_pack, progress=before.progress if before else None
+    )
     strategy.summary()
     if pack:
         record.append("pack", **pack.delivered(len(strategy.clients), roster.sent_bytes, times.seconds))
     fidelity = FidelitySample.of(pack)
-    done, weights = _checkpoint(record) or (0, initial_weights(plan, pack))
+    done, weights = (before.round, before.weights) if before else (0, initial_weights(plan, pack))
     attendance = Attendance(roster, strategy)
     if done and _lacks_evaluation(record, plan, done):  # stopped between a checkpoint and its evaluation
         _evaluate_round(grid, strategy, done, weights, fidelity, attendance)
     with scalars(record) as events:
         for server_round in range(done + 1, plan.rounds.rounds + 1):
             attendance.for_training(server_round)
-            weights = _train_round(grid, strategy, server_round, weights)
+            weights = _train_round(grid, strategy, server_round, weights, roster, checkpoints)
             if plan.rounds.evaluates(server_round):
                 _evaluate_round(grid, strategy, server_round, weights, fidelity, attendance)
             events.update()
@@ -71,22 +76,33 @@ def run_federation(grid: Grid, plan: Plan) -> Weights:
     return weights
 
 
-def _gathered(grid: Grid, plan: Plan, record: RunRecord, pack: OfferedPack | None) -> Roster:
-    """The nodes with which it begins, or goes on."""
+def _gathered(
+    grid: Grid, plan: Plan, record: RunRecord, pack: OfferedPack | None, before: Checkpoint | None
+) -> Roster:
+    """The nodes with which it begins, or goes on: then anybody is enough, and rounds wait for clients themselves."""
     privacy = plan.rounds.privacy
     private = privacy.active or plan.rounds.secure_aggregation.active
     hello = Hello(plan.signal.to_json(), pack.signed if pack else None, private=private)
-    roster = Roster(grid, hello.to_record(), record, pack=pack, retry_s=plan.retry_s)
+    seats = before.progress.seats if before else {}
+    roster = Roster(grid, hello.to_record(), record, pack=pack, retry_s=plan.retry_s, seats=seats)
     if plan.names:
-        names = Path(plan.names)
-        roster.unfit.append(lambda member: name_refusal(member.node_id, member.subject, read_names(names)))
-    roster.gather(min_nodes=plan.min_nodes, wait_s=plan.wait_s)
+        roster.unfit.append(lambda member: _misnamed(member, Path(plan.names)))
+    least = 1 if seats and plan.retry_s else plan.min_nodes
+    roster.gather(min_nodes=least, wait_s=plan.wait_s, awaited=seats)
     if not plan.retry_s:
         _check_clients(roster.members, plan)
         check_secure(plan.rounds, roster.members)
     check_privacy(privacy, roster.members)
     roster.unfit.append(lambda member: bare(member, privacy))  # who comes later ends no federation
     return roster
+
+
+def _misnamed(member: Member, names: Path) -> str:
+    """Why a node may not be called as it says; empty if it may."""
+    try:
+        return name_refusal(member.node_id, member.subject, read_names(names))
+    except DataError as error:
+        return str(error)
 
 
 def initial_weights(plan: Plan, pack: OfferedPack | None) -> Weights:
@@ -108,7 +124,7 @@ def _check_clients(members: list[Member], plan: Plan) -> None:
         )
 
 
-def _checkpoint(record: RunRecord) -> tuple[int, Weights] | None:
+def _checkpoint(record: RunRecord) -> Checkpoint | None:
     """The newest checkpoint of a round that is on record; one that is not was stopped, and is repeated."""
     on_record = max((e["round"] for e in record.events() if e["event"] == "round"), default=0)
     return latest_checkpoint(record.checkpoint_folder(), up_to=on_record)
@@ -120,14 +136,21 @@ def _lacks_evaluation(record: RunRecord, plan: Plan, server_round: int) -> bool:
     return plan.rounds.evaluates(server_round) and not any(done)
 
 
-def _train_round(grid: Grid, strategy: FederatedDistillation, server_round: int, weights: Weights) -> Weights:
+def _train_round(
+    grid: Grid,
+    strategy: FederatedDistillation,
+    server_round: int,
+    weights: Weights,
+    roster: Roster,
+    checkpoints: Checkpoints,
+) -> Weights:
     """One round of training and its checkpoint; the weights stay as they were if too few clients answered."""
     times = PhaseTimes()
     trained = strategy.train(grid, server_round, weights, times)
-    strategy.failures = strategy.failures + 1 if trained.weights is None else 0
     weights = weights if trained.weights is None else trained.weights
     with times.phase("checkpoint"):
-        save_checkpoint(strategy.record.checkpoint_folder(), server_round, weights)
+        progress = Progress(dict(strategy.asked), dict(strategy.answered), roster.seats, strategy.failures)
+        checkpoints.save(Checkpoint(server_round, strategy.plan.seed, weights, progress))
     strategy.record.append(
         "round",
         round=server_round,

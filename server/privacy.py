@@ -6,7 +6,6 @@ Local privacy needs no trust: what arrives here has its noise already.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from protocols.errors import AggregationError, ConfigError
 from server.aggregation import weighted_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,21 +34,14 @@ class Privacy:
 
     Args:
         spec: what was asked for.
-        record: who was asked before a restart, and beside whose checkpoints the noise's key is kept until the end.
+        record: beside whose checkpoints the noise's key is kept until the end.
+        asked: in how many rounds each person was asked so far, whether or not they answered; kept true by its owner.
     """
 
-    def __init__(self, spec: PrivacySpec, record: RunRecord) -> None:
+    def __init__(self, spec: PrivacySpec, record: RunRecord, asked: Mapping[str, int]) -> None:
         self.spec = spec
         self._key_file = record.checkpoint_folder() / KEY_FILE
-        self._rounds: Counter[str] = Counter()
-        if spec.active:
-            for event in record.events():
-                if event["event"] == "asked":
-                    self.asked(event["clients"])
-
-    def asked(self, subjects: Iterable[str]) -> None:
-        """Count a round against those who were asked in it, whether or not they answer."""
-        self._rounds.update(subjects)
+        self._rounds = asked
 
     def spent(self) -> dict[str, Any]:
         """What the person who was asked most often has given away so far, as the run record says it."""

@@ -51,6 +51,7 @@ class _Node:
         lacking: it has not got all of the pack.
         heard_s: when something last came from it or went to it, monotonic.
         refusal: why it may not take part; empty if it may.
+        told: the last refusal on record.
         sent_bytes: of shards.
     """
 
@@ -61,6 +62,7 @@ class _Node:
     lacking: bool = False
     heard_s: float = 0.0
     refusal: str = ""
+    told: str = ""
     sent_bytes: int = 0
 
     @property
@@ -236,10 +238,11 @@ class Roster:
     def _refuse(self, node: _Node, reason: str) -> None:
         """Put on record, once, why a node does not take part."""
         words = in_short(reason)
-        if words != node.refusal:
+        if words != node.told:
             log.warning(words)
             self._record.append("refused", node=str(node.node_id), reason=words)
-        node.refusal, node.open, node.member = words, {}, None
+        node.refusal = node.told = words
+        node.open, node.member = {}, None
 
     def _ready(self) -> list[Member]:
         return [node.member for node in self._nodes.values() if node.ready and node.member]

@@ -66,17 +66,19 @@ class SecureTraining:
             bytes_down=secure.bytes_down,
             bytes_up=secure.bytes_up,
             facts={"secure": secure.facts()},
+            people=() if weights is None else tuple(sorted(secure.masked)),
         )
 
 
 def _gather(secure: SecureRound, times: PhaseTimes) -> None:
-    """The first three steps; the time goes to `sending` and `training`."""
+    """The four steps; the time goes to `sending` and `training`."""
     with times.phase("sending"):
         secure.ask_for_keys()
         secure.ask_for_shares()
         asked_s = time.time()
         secure.ask_to_train()
         answered_s = time.time()
+        secure.ask_to_open()
     times.part_of("training", "sending", busy_s(secure.spans, asked_s, answered_s))
 
 

@@ -7,12 +7,14 @@ is checked before it is averaged, and what was lost is recorded.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from distillation.models import num_parameters
 from distillation.teach import new_model
+from server.checkpoint import Progress
 from server.evaluation import Evaluating
 from server.exchange import Exchange
 from server.privacy import Privacy
@@ -39,21 +41,37 @@ class FederatedDistillation:
         members: who can take part.
         record: where everything that happens is written.
         pack: SHA-256 of the pack's manifest that clients learn from, or empty.
+        progress: what it had come to before a restart.
 
     Attributes:
         members: who can take part now; sorted by name.
         training: how a round's mean is gathered.
+        asked: in how many rounds each person was asked to train, those that were begun twice counted twice.
+        answered: of how many means each person is a part.
         failures: rounds with too few replies in a row.
     """
 
-    def __init__(self, plan: Plan, members: list[Member], record: RunRecord, *, pack: str = "") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        members: list[Member],
+        record: RunRecord,
+        *,
+        pack: str = "",
+        progress: Progress | None = None,
+    ) -> None:
+        progress = progress or Progress()
         self.plan, self.members, self.record, self.pack = plan, members, record, pack
-        self.privacy = Privacy(plan.rounds.privacy, record)
+        self.asked = Counter(progress.asked) | _asked(
+            record
+        )  # the larger of both: either may have lost a round
+        self.answered = Counter(progress.answered)
+        self.failures = progress.failures
+        self.privacy = Privacy(plan.rounds.privacy, record, self.asked)
         self.exchange = Exchange(plan, members, record)
         kind = SecureTraining if plan.rounds.secure_aggregation.active else PlainTraining
         self.training: Training = kind(self.exchange, self.privacy, pack=pack)
         self.evaluating = Evaluating(self.exchange)
-        self.failures = 0
 
     def train(self, grid: Grid, server_round: int, shared: Weights, times: PhaseTimes) -> Trained:
         """One round of training by the clients that it falls to."""
@@ -61,8 +79,11 @@ class FederatedDistillation:
         clients = self.sample(server_round)
         subjects = [member.subject for member in clients]
         self.record.append("asked", round=server_round, clients=subjects)
-        self.privacy.asked(subjects)
-        return self.training.train(grid, server_round, shared, clients, times)
+        self.asked.update(subjects)
+        trained = self.training.train(grid, server_round, shared, clients, times)
+        self.answered.update(trained.people)
+        self.failures = self.failures + 1 if trained.weights is None else 0
+        return trained
 
     def evaluate(self, grid: Grid, server_round: int, shared: Weights) -> Evaluated | None:
         """One evaluation by everybody whose turn it is; None where it is nobody's."""
@@ -104,3 +125,9 @@ class FederatedDistillation:
 
     def _subjects(self, role: str) -> list[str]:
         return [member.subject for member in self.members if member.plays(role)]
+
+
+def _asked(record: RunRecord) -> Counter[str]:
+    """In how many rounds on record each person was asked to train."""
+    rounds = (event["clients"] for event in record.events() if event["event"] == "asked")
+    return Counter(subject for clients in rounds for subject in clients)

@@ -52,6 +52,7 @@ class Trained:
         bytes_down: of the records that went to the clients.
         bytes_up: of those that came back.
         facts: what else the run record says of the round.
+        people: whose updates are in the mean.
     """
 
     weights: Weights | None
@@ -61,6 +62,7 @@ class Trained:
     bytes_down: int
     bytes_up: int
     facts: dict[str, Any] = field(default_factory=dict)
+    people: tuple[str, ...] = ()
 
 
 class Training(Protocol):
@@ -142,6 +144,7 @@ class _OneRound:
             metrics={name: mean for name, mean in means if mean is not None},
             bytes_down=sent_bytes(self.asked),
             bytes_up=sent_bytes(came),
+            people=tuple(update.subject for update in updates if enough),
         )
 
     def _readable(self, reply: Reply) -> Update | None:

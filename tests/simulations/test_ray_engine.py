@@ -96,12 +96,12 @@ def test_ray_gives_the_weights_of_the_in_process_engine_and_leaves_nothing_behin
         for row in ("federated_distilled", "personalised"):
             assert result["per_subject"][subject][row] == rows[row]
     part = Path("checkpoints", "seed0", "fold0", "federated_distilled")
-    done, weights = latest_checkpoint(Path(result["run_dir"]) / part)
-    expected_round, expected = latest_checkpoint(Path(finished["run_dir"]) / part)
-    assert done == expected_round == 2
-    assert list(weights) == list(expected)
-    for name, array in weights.items():
-        np.testing.assert_allclose(array, expected[name], rtol=0, atol=1e-6, err_msg=name)
+    found = latest_checkpoint(Path(result["run_dir"]) / part)
+    expected = latest_checkpoint(Path(finished["run_dir"]) / part)
+    assert found.round == expected.round == 2
+    assert list(found.weights) == list(expected.weights)
+    for name, array in found.weights.items():
+        np.testing.assert_allclose(array, expected.weights[name], rtol=0, atol=1e-6, err_msg=name)
 
 
 STARTS_A_CHILD = (
