@@ -132,15 +132,18 @@ class SecureRound:
                 self._answered(reply, update)
         self._check_left(len(self.masked), "sent a masked update")
 
-    def opened_sum(self) -> RingVector:
-        """Step 4: the sum of the vectors, by the shares of who is still there."""
+    def ask_to_open(self) -> None:
+        """Step 4: whoever does not answer is in the sum all the same."""
         question = Revealing(self.session.session_id, tuple(sorted(self.masked))).to_record()
         for reply in self._ask(dict.fromkeys(self.masked, question), REVEAL, "opening"):
             try:
                 self.opened[self._subject(reply)] = self._revealed(content_of(reply), self._subject(reply))
-            except (MessageError, VersionMismatch) as error:  # the vector is in the sum all the same
+            except (MessageError, VersionMismatch) as error:
                 self.silent[self._subject(reply)] = in_short(str(error))
         self._check_left(len(self.opened), "opened the sum")
+
+    def opened_sum(self) -> RingVector:
+        """The sum of the vectors; AggregationError where somebody's shares are wrong."""
         return opening.opened_sum(self.masked, self.opened, self.roster, set(self.dealt), self.session)
 
     def facts(self) -> dict[str, Any]:
