@@ -189,22 +189,26 @@ CALLS: tuple[tuple[str, Callable[[Intruder], str], str], ...] = (
         "401",
     ),
     ("a heartbeat for another", call("SendNodeHeartbeat", lambda _: heartbeat(ANOTHER, 30.0)), "401"),
-    ("a lease without end", call("SendNodeHeartbeat", lambda i: heartbeat(i.node, float("inf"))), "4"),
+    ("a lease without end", call("SendNodeHeartbeat", lambda i: heartbeat(i.node, float("inf"))), "400"),
     (
         "register a key",
         call("RegisterNode", lambda i: RegisterNodeFleetRequest(public_key=i.public_key)),
-        "4",
+        "412",
     ),
-    ("unregister", call("UnregisterNode", lambda i: UnregisterNodeFleetRequest(node_id=i.node.node_id)), "4"),
-    ("facts of another run", call("GetRun", lambda i: GetRunRequest(node=i.node, run_id=SOMEBODY)), "4"),
+    (
+        "unregister",
+        call("UnregisterNode", lambda i: UnregisterNodeFleetRequest(node_id=i.node.node_id)),
+        "412",
+    ),
+    ("facts of another run", call("GetRun", lambda i: GetRunRequest(node=i.node, run_id=SOMEBODY)), "403"),
     (
         "another bundle",
         call("GetFab", lambda i: GetFabRequest(node=i.node, run_id=1, hash_str="ab" * 32)),
-        "4",
+        "403",
     ),
     ("an object of another's message", lambda i: f"taken: {i.pull('ab' * 32)!r}", "403"),
     ("delete another's message", lambda i: f"taken: {i.confirm('ab' * 32)}", "403"),
-    ("bytes that are no call", lambda i: signed(i, "/v1/fleet/pull-messages", b"\xff" * 100), "4"),
+    ("bytes that are no call", lambda i: signed(i, "/v1/fleet/pull-messages", b"\xff" * 100), "400"),
 )
 
 # The same, within a run: each answers a message of the server's
