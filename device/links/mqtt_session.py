@@ -7,6 +7,7 @@ to a board that is away expires instead of waiting for it. Boards may speak eith
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 import ssl
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from device.links.url import LinkUrl
 
+CA_VARIABLE = "MYOFED_MQTT_CA"
 CONNECT_TIMEOUT_S = 5.0
 # A broker whose cable was pulled says nothing; after one and a half of these paho takes it for lost.
 KEEPALIVE_S = 5
@@ -55,11 +57,11 @@ def new_client(url: LinkUrl, tls: ssl.SSLContext | None) -> mqtt.Client:
 
 
 def tls_of(url: LinkUrl) -> ssl.SSLContext | None:
-    """How mqtts:// trusts its broker: the system's authorities, or those of `?ca=FILE`."""
+    """How mqtts:// trusts its broker: by the authorities of `?ca=FILE`, of $MYOFED_MQTT_CA, or else the system's."""
     if url.scheme != "mqtts":
         url.only()
         return None
-    ca = url.only("ca").options.get("ca")
+    ca = url.only("ca").options.get("ca") or os.environ.get(CA_VARIABLE) or None
     try:
         return ssl.create_default_context(cafile=ca)
     except OSError as error:
@@ -166,7 +168,7 @@ def _distrust(error: ssl.SSLCertVerificationError) -> str:
         case 62 | 64:
             return "name the host as the certificate does: `myofed board broker` signs for all of its machine's names"
         case _:
-            return "name the file of its authority with ?ca=FILE"
+            return f"name the file of its authority with ?ca=FILE, or in ${CA_VARIABLE}"
 
 
 def _settle(answer: asyncio.Future[None], error: LinkError | None) -> None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PASSWORD_VARIABLE = "MYOFED_MQTT_PASSWORD"  # noqa: S105  (the variable's name)
-CA_VARIABLE = "MYOFED_MQTT_CA"
 EXAMPLES = "serial:///dev/ttyUSB0, mqtt://HOST/BOARD, replay://FILE_OR_SET or synthetic://"
 MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -49,8 +48,7 @@ class LinkUrl:
 
         Args:
             text: as above; `serial://socket://HOST:PORT` means `socket://HOST:PORT`.
-            environ: where the broker's password and the file of its authority are looked for, in
-                MYOFED_MQTT_PASSWORD and MYOFED_MQTT_CA.
+            environ: where the broker's password is looked for, in MYOFED_MQTT_PASSWORD.
 
         Raises:
             ConfigError: no address; the message says what is missing, and never a password.
@@ -82,8 +80,6 @@ class LinkUrl:
             )
         secret = unquote(password) if colon else environ.get(PASSWORD_VARIABLE, "") if user else ""
         path = _checked_board(text, unquote(path)) if scheme in MQTT_PORTS else path
-        if scheme == "mqtts" and environ.get(CA_VARIABLE):
-            options = {"ca": environ[CA_VARIABLE], **options}
         return cls(scheme, path, found[1].strip("[]"), port, unquote(user), secret, options)
 
     @property

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from device.links.mqtt_session import tls_of, trouble
 from device.links.url import MQTT_PORTS, PASSWORD_VARIABLE, LinkUrl
 from protocols.errors import ConfigError, LinkError
 from protocols.topics import GESTURE, LIVE, OFFLINE, ONLINE, topic
@@ -58,8 +59,8 @@ class GesturePublisher:
         self._client.will_set(self._live_topic, OFFLINE, qos=1, retain=True)
         if url.user:
             self._client.username_pw_set(url.user, url.password or None)
-        if url.scheme == "mqtts":
-            self._client.tls_set(ca_certs=url.options.get("ca"))
+        if (tls := tls_of(url)) is not None:
+            self._client.tls_set_context(tls)
 
     def gesture(self, decision: Decision, time_s: float) -> None:
         """Tell that a gesture begins."""
@@ -80,10 +81,8 @@ class GesturePublisher:
         """
         try:
             self._client.connect(self._url.host, self._url.port, keepalive=30)
-        except (OSError, ValueError) as error:
-            raise LinkError(
-                f"{self._url.shown}: no broker answers ({error}); is it running, is the port right?"
-            ) from None
+        except (OSError, UnicodeError) as error:
+            raise trouble(self._url, error) from None
         self._client.loop_start()
         if not self._answered.wait(CONNECT_TIMEOUT_S) or self._answer:
             self._client.loop_stop()

@@ -354,7 +354,7 @@ def test_another_authority_is_not_trusted(tls, tmp_path):
     for url in (bare, f"{bare}?ca={tmp_path / 'ca.crt'}"):
         said = fails(url)
         assert "the broker's certificate is not trusted (" in said
-        assert said.endswith("name the file of its authority with ?ca=FILE")
+        assert said.endswith("name the file of its authority with ?ca=FILE, or in $MYOFED_MQTT_CA")
 
 
 @pytest.mark.parametrize(
