@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simulations.deployed import Client, Deployed
     from simulations.faults.network import BadNetwork
 
-PATIENCE_S = 180.0  # for a moment to come
+PATIENCE_S = 240.0  # for a moment to come
 WITHIN_S = (
     4.0  # of a round's or task's beginning: Flower starts a process for each task, and that takes seconds
 )
