@@ -3,9 +3,9 @@
 Usage: python benchmarks/faults.py [--seeds N] [--only FAULT …] [--clients 3] [--rounds 6] [--keep DIR] [--json]
 
 Each run is a server and its clients by `myofed serve` and `myofed join`, on this machine, over TLS, each client behind
-a TCP proxy of its own; and a gateway with a board, whose broker is killed while it records. The spread of the final accuracy comes of undisturbed federations of the same people in this
-process, which differ in their seed. About three minutes a fault on two free cores, and as many minutes as faults more
-where others compute.
+a TCP proxy of its own; and a gateway with a board, whose broker is killed while it records. The spread of the final
+accuracy comes of undisturbed federations of the same people in this process, which differ in their seed. About three
+minutes a fault on two free cores, and several times that where others compute.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def _federations_text(result: dict[str, Any]) -> list[str]:
     usual = result["undisturbed"]
     if usual is None:
         return []
-    head = "| fault | what | seed | survived | lost | missed answers | restarts | seconds more | accuracy, % | in spread |"
+    columns = ("fault", "what", "seed", "survived", "lost", "missed answers", "restarts", "seconds more")
+    head = f"| {' | '.join((*columns, 'accuracy, %', 'in spread'))} |"
     facts = (
         f"{result['clients']} clients, {result['rounds']} rounds, deadline {result['deadline_s']:.0f} s. "
         f"{usual['federations']} undisturbed federations in one process end at {100 * usual['mean']:.1f} ± "
