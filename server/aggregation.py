@@ -10,7 +10,7 @@ import numpy as np
 from protocols.errors import AggregationError, UpdateRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -88,20 +88,26 @@ def too_long(updates: Sequence[Update], shared: Weights) -> dict[str, str]:
         Why honest steps are alike: Kingma & Ba 2015, arXiv 1412.6980, section 2.1 (Adam's step is bounded by its
         learning rate, whatever the scale of the gradient).
     """
-    lengths = {update.subject: _step_length(update, shared) for update in updates}
+    lengths = {update.subject: step_length(update, shared) for update in updates}
+    faults = {
+        subject: too_long_a_step(length, lengths.values(), shared) for subject, length in lengths.items()
+    }
+    return {subject: f"{subject}: {fault}" for subject, fault in faults.items() if fault}
+
+
+def too_long_a_step(length: float, lengths: Collection[float], shared: Weights) -> str:
+    """What is wrong with one step among `lengths`, its own included; empty if nothing is."""
     if len(lengths) < 2:
-        return {}
-    usual = median_low(lengths.values())
+        return ""
+    usual = median_low(lengths)
     student = _length(array for name, array in shared.items() if not name.endswith(STATISTICS))
     most = max(MAX_STEP_RATIO * usual, student if len(lengths) == 2 else 0.0)
-    return {
-        subject: f"{subject}: a step of length {length:.3g}, the round's median is {usual:.3g}, allowed is {most:.3g}"
-        for subject, length in lengths.items()
-        if length > most
-    }
+    found = f"a step of length {length:.3g}, the round's median is {usual:.3g}, allowed is {most:.3g}"
+    return found if length > most else ""
 
 
-def _step_length(update: Update, shared: Weights) -> float:
+def step_length(update: Update, shared: Weights) -> float:
+    """L2 norm of what training changed in the parameters."""
     return _length(
         _as_float(update.weights[name]) - _as_float(array)
         for name, array in shared.items()
@@ -119,14 +125,15 @@ def _as_float(array: np.ndarray) -> NDArray[np.float64]:
     return np.asarray(array, np.float64)
 
 
-def weighted_mean(updates: Iterable[Update]) -> Weights:
+def weighted_mean(updates: Iterable[Update], late: Iterable[tuple[Update, float]] = ()) -> Weights:
     """The mean of the updates' weights, weighted by their examples, summed in float64 in order of subject.
 
     Args:
         updates: checked ones, at least one.
+        late: others that join the mean, after these, with a weight of their own each.
 
     Raises:
-        AggregationError: there is none.
+        AggregationError: there is no update.
 
     Source:
         McMahan et al. 2017, arXiv 1602.05629 (federated averaging).
@@ -134,9 +141,11 @@ def weighted_mean(updates: Iterable[Update]) -> Weights:
     ordered = sorted(updates, key=lambda update: update.subject)
     if not ordered:
         raise AggregationError("found no usable update, expected at least one")
-    total = sum(update.num_examples for update in ordered)
+    stale = sorted(late, key=lambda part: (part[0].subject, part[0].round))
+    parts = [(update, float(update.num_examples)) for update in ordered] + stale
+    total = sum(weight for _, weight in parts)
     mean: Weights = {}
     for name, array in ordered[0].weights.items():
-        weighted = (u.weights[name].astype(np.float64) * (u.num_examples / total) for u in ordered)
+        weighted = (u.weights[name].astype(np.float64) * (weight / total) for u, weight in parts)
         mean[name] = np.asarray(sum(weighted), dtype=array.dtype)
     return mean

@@ -8,7 +8,7 @@ from flwr.app import Message
 
 from protocols.records import Task, count_bytes
 from server.cohort import NO_REPLY, match_replies, strays
-from server.late import LateReplies
+from server.late import LateReplies, Question
 from server.reply_checks import in_short
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from protocols.records import Weights
     from server.cohort import Member, Reply
+    from server.late import Basis
     from server.plan import Plan
     from server.run_record import RunRecord
 
@@ -75,9 +76,22 @@ class Exchange:
         return list(grid.send_and_receive(asked, timeout=self.plan.rounds.deadline_s))
 
     def matched(
-        self, asked: list[Message], replies: Iterable[Message], server_round: int, asked_for: str
+        self,
+        asked: list[Message],
+        replies: Iterable[Message],
+        server_round: int,
+        asked_for: str,
+        basis: Basis | None = None,
     ) -> list[Reply]:
-        """A reply for each question; what answers none is on record, and who did not answer is kept in mind."""
+        """A reply for each question; what answers none is on record, and who did not answer is kept in mind.
+
+        Args:
+            asked: the questions.
+            replies: what came.
+            server_round: of the questions.
+            asked_for: `update`, `evaluation`, or another word for the record.
+            basis: what an update is checked against that comes late and is used; None: it is counted only.
+        """
         came = list(replies)
         for node_id, why in strays(asked, came):
             member = self._by_node.get(node_id)
@@ -86,8 +100,8 @@ class Exchange:
         matched = match_replies(asked, came)
         for reply in matched:
             if reply.fault == NO_REPLY:
-                subject = self.member(reply).subject
-                self.late.expect(reply.message_id, subject, server_round=server_round, asked_for=asked_for)
+                question = Question(self.member(reply), server_round, asked_for, basis)
+                self.late.expect(reply.message_id, question)
             elif reply.content is None:
                 self.doubted.add(reply.node_id)
         return matched

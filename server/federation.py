@@ -71,6 +71,7 @@ def run_federation(grid: Grid, plan: Plan) -> Weights:
             if plan.rounds.evaluates(server_round):
                 _evaluate_round(grid, strategy, server_round, weights, fidelity, attendance)
             events.update()
+    strategy.exchange.late.give_up()
     record.append("stop", outcome="completed", round=plan.rounds.rounds)
     strategy.privacy.forget_key()
     return weights

@@ -1,69 +1,119 @@
-"""Answers that came after their deadline: counted on record, never used."""
+"""Answers that came after their deadline: counted on record and, if the plan says so, kept for the next mean."""
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from protocols.records import count_bytes
 
 if TYPE_CHECKING:
-    from flwr.app import Message
+    from flwr.app import Message, RecordDict
     from flwr.serverapp import Grid
 
+    from protocols.records import Weights
+    from server.cohort import Member
+    from server.reply_checks import Expected
     from server.run_record import RunRecord
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A message that was not answered in time."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Basis:
+    """What an update is checked against.
 
-    subject: str
+    Attributes:
+        shared: the weights that its round started from.
+        expected: what it must say.
+    """
+
+    shared: Weights
+    expected: Expected
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A message that was not answered in time.
+
+    Attributes:
+        member: who was asked.
+        round: in which.
+        asked_for: `update` or `evaluation`.
+        basis: of an update that is used even if it comes late; None: it is counted only.
+    """
+
+    member: Member
     round: int
     asked_for: str
-    until_s: float  # monotonic: nobody answers it later than this
+    basis: Basis | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LateUpdate:
+    """What came too late, not decoded yet."""
+
+    question: Question
+    basis: Basis
+    content: RecordDict
+
+
+@dataclass(slots=True)
 class LateReplies:
     """What is still unanswered from earlier rounds, looked for before each new question.
 
-    Args:
-        record: where each late answer becomes a line.
+    They are this process's: after a restart nobody asks for them any more, and none can be used again.
+
+    Attributes:
+        record: where each late answer becomes one line.
         ttl_s: for how long after its deadline a question is kept in mind.
+        waiting: updates that came and wait for the next mean.
     """
 
-    def __init__(self, record: RunRecord, *, ttl_s: float) -> None:
-        self._record, self._ttl_s = record, ttl_s
-        self._open: dict[str, Question] = {}
+    record: RunRecord
+    ttl_s: float
+    waiting: list[LateUpdate] = field(default_factory=list)
+    _open: dict[str, tuple[Question, float]] = field(default_factory=dict)
 
-    def expect(self, message_id: str, subject: str, *, server_round: int, asked_for: str) -> None:
+    def expect(self, message_id: str, question: Question) -> None:
         """Keep in mind a question that its person did not answer in time."""
-        until_s = time.monotonic() + self._ttl_s
-        self._open[message_id] = Question(subject, server_round, asked_for, until_s)
+        self._open[message_id] = question, time.monotonic() + self.ttl_s
 
     def look(self, grid: Grid) -> None:
-        """Record what came since the last look; it is not decoded."""
+        """Take what came since the last look; it is not decoded."""
         now_s = time.monotonic()
-        self._open = {i: question for i, question in self._open.items() if question.until_s > now_s}
+        self._open = {i: (question, until) for i, (question, until) in self._open.items() if until > now_s}
         for message_id in list(self._open):
             for message in _pulled(grid, message_id):
-                question = self._open.pop(message_id, None)
+                question, _ = self._open.pop(message_id, (None, 0.0))
                 if question is not None and message.has_content():
-                    self._late(question, count_bytes(message.content))
+                    self._came(question, message.content)
 
-    def _late(self, question: Question, num_bytes: int) -> None:
-        log.warning("%s: answer to round %d came too late", question.subject, question.round)
-        self._record.append(
+    def tell(self, question: Question, content: RecordDict, **facts: Any) -> None:
+        """Put a late answer on record."""
+        self.record.append(
             "late",
             round=question.round,
-            subject=question.subject,
+            subject=question.member.subject,
             asked_for=question.asked_for,
-            bytes_up=num_bytes,
+            bytes_up=count_bytes(content),
+            **facts,
         )
+
+    def give_up(self) -> None:
+        """There is no next mean: what waits for it is counted."""
+        for late in self.waiting:
+            self.tell(late.question, late.content)
+        self.waiting = []
+
+    def _came(self, question: Question, content: RecordDict) -> None:
+        log.warning("%s: answer to round %d came too late", question.member.subject, question.round)
+        if question.basis is None:
+            self.tell(question, content)
+        else:
+            self.waiting.append(LateUpdate(question, question.basis, content))
 
 
 def _pulled(grid: Grid, message_id: str) -> list[Message]:

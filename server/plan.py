@@ -11,6 +11,10 @@ from distillation.privacy import PrivacySpec
 from distillation.secure_sum import LEAST_ASKED, SecureSpec
 from distillation.spec import PersonaliseSpec, Settings, SignalSpec, TrainSpec, require
 from protocols.errors import ConfigError
+from server.robust import LEAST_UPDATES
+from server.staleness import LateSpec
+
+AGGREGATIONS = ("mean", "median", "trimmed_mean")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,9 @@ class RoundsSpec(Settings):
         train: what each client does in a round.
         privacy: whether updates are hidden in noise.
         secure_aggregation: whether the server sees sums of updates only.
+        aggregation: how updates become one: their `mean` by number of examples, or of each weight the `median` or the
+            `trimmed_mean` (everybody counts the same, and a few liars cannot move it far).
+        late: what becomes of updates that come after their round.
     """
 
     rounds: int = 15
@@ -49,6 +56,8 @@ class RoundsSpec(Settings):
     train: TrainSpec = field(default_factory=lambda: TrainSpec(label_smoothing=0.05))
     privacy: PrivacySpec = field(default_factory=PrivacySpec)
     secure_aggregation: SecureSpec = field(default_factory=SecureSpec)
+    aggregation: str = "mean"
+    late: LateSpec = field(default_factory=LateSpec)
 
     def __post_init__(self) -> None:
         require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
@@ -60,11 +69,25 @@ class RoundsSpec(Settings):
         require(self.personalise_every >= 0, "personalise_every", self.personalise_every, "0 or more")
         require(0 < self.final_lr <= 1, "final_lr", self.final_lr, "above 0, up to 1")
         require(0 <= self.pack_until <= 1, "pack_until", self.pack_until, "from 0 to 1")
+        require(self.aggregation in AGGREGATIONS, "aggregation", self.aggregation, ", ".join(AGGREGATIONS))
+        self._check_aggregation()
         if self.secure_aggregation.active:
             self.secure_aggregation.check_with(self.privacy)
             hidden = self.clients_per_round == 0 or self.clients_per_round >= LEAST_ASKED
             allowed = f"{LEAST_ASKED} or more with secure_aggregation.kind masked, or 0"
             require(hidden, "clients_per_round", self.clients_per_round, allowed)
+
+    def _check_aggregation(self) -> None:
+        """What hides single updates is made for their sum; and the median of two is no majority's."""
+        robust, uses_late = self.aggregation != "mean", self.late.kind == "use"
+        if robust:
+            enough = f"{LEAST_UPDATES} or more with aggregation {self.aggregation}"
+            require(self.min_replies >= LEAST_UPDATES, "min_replies", self.min_replies, enough)
+            require(not uses_late, "late.kind", self.late.kind, f"count with aggregation {self.aggregation}")
+        for key, spec in (("privacy", self.privacy), ("secure_aggregation", self.secure_aggregation)):
+            beside = f"with {key}.kind {spec.kind}"
+            require(not (robust and spec.active), "aggregation", self.aggregation, f"mean {beside}")
+            require(not (uses_late and spec.active), "late.kind", self.late.kind, f"count {beside}")
 
     @property
     def least_clients(self) -> int:

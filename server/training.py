@@ -12,20 +12,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flwr.app import MessageType
 
-from protocols.errors import MessageError, VersionMismatch
+from protocols.errors import MessageError, UpdateRejected, VersionMismatch
 from protocols.fingerprint import weights_sha256
-from server.aggregation import too_long
+from server.aggregation import step_length, too_long, too_long_a_step, weighted_mean
 from server.exchange import sent_bytes
+from server.late import Basis
 from server.phase_times import busy_s
 from server.reply_checks import (
     LEARNED,
     Expected,
     figures,
+    in_short,
     learned_figures,
     mean_figure,
     most_update_bytes,
     read_update,
 )
+from server.robust import coordinate_median, trimmed_mean
+from server.staleness import caught_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from protocols.records import Task, Update, Weights
     from server.cohort import Member, Reply
     from server.exchange import Exchange
+    from server.late import LateUpdate
     from server.phase_times import PhaseTimes
     from server.privacy import Privacy
 
@@ -123,14 +128,16 @@ class _OneRound:
         self._exchange, self._privacy, self._round, self._shared = exchange, privacy, task.round, task.weights
         self._rounds = exchange.plan.rounds
         self._version = student_version(task.weights)
-        self._expected = Expected(task.round, task.pack, most_update_bytes(task.to_record()))
+        expected = Expected(task.round, task.pack, most_update_bytes(task.to_record()))
+        self._basis = Basis(task.weights, expected)
         self.asked = exchange.questions(clients, task, MessageType.TRAIN)
         self.spans: list[tuple[float, float]] = []
 
     def end(self, replies: Iterable[Message]) -> Trained:
         """The mean of the usable updates; none, and a fault on record, where there are too few."""
         came = list(replies)
-        matched = self._exchange.matched(self.asked, came, self._round, "update")
+        basis = self._basis if self._rounds.late.kind == "use" else None
+        matched = self._exchange.matched(self.asked, came, self._round, "update", basis)
         updates = self._accepted([(r, u) for r in matched if (u := self._readable(r)) is not None])
         enough = len(updates) >= self._rounds.min_replies
         if not enough:
@@ -138,7 +145,7 @@ class _OneRound:
             self._exchange.record.append("fault", round=self._round, reason=fault)
         means = ((name, mean_figure(updates, name)) for name in LEARNED if enough)
         return Trained(
-            weights=self._privacy.mean(updates, self._shared, num_asked=len(self.asked)) if enough else None,
+            weights=self._mean(updates) if enough else None,
             asked=len(self.asked),
             answered=len(updates),
             metrics={name: mean for name, mean in means if mean is not None},
@@ -147,6 +154,41 @@ class _OneRound:
             people=tuple(update.subject for update in updates if enough),
         )
 
+    def _mean(self, updates: list[Update]) -> Weights:
+        """As the plan says; there are updates enough."""
+        if self._rounds.aggregation == "median":
+            return coordinate_median(updates)
+        if self._rounds.aggregation == "trimmed_mean":
+            return trimmed_mean(updates)
+        if self._rounds.late.kind == "use":
+            return weighted_mean(updates, self._late(updates))
+        return self._privacy.mean(updates, self._shared, num_asked=len(self.asked))
+
+    def _late(self, updates: list[Update]) -> list[tuple[Update, float]]:
+        """What came too late for earlier rounds and is no worse than what came in time, each once, with its weight."""
+        lengths = [step_length(update, self._shared) for update in updates]
+        used = []
+        late_ones, self._exchange.late.waiting = self._exchange.late.waiting, []
+        for late in late_ones:
+            try:
+                update = self._checked_late(late, lengths)
+            except (MessageError, VersionMismatch) as error:
+                self._exchange.late.tell(late.question, late.content, rejected=in_short(str(error)))
+                continue
+            weight = self._rounds.late.weight(update.num_examples, self._round - update.round)
+            self._exchange.late.tell(late.question, late.content, used=weight, joined=self._round)
+            used.append((caught_up(update, late.basis.shared, self._shared), weight))
+        return used
+
+    def _checked_late(self, late: LateUpdate, lengths: list[float]) -> Update:
+        """A late update; MessageError, UpdateRejected or VersionMismatch as for one that came in time."""
+        start = late.basis.shared
+        update = read_update(late.content, late.question.member, start, late.basis.expected)
+        length = step_length(update, start)
+        if fault := too_long_a_step(length, [*lengths, length], start):
+            raise UpdateRejected(f"{update.subject}: {fault}")
+        return update
+
     def _readable(self, reply: Reply) -> Update | None:
         """The update of a reply, or None with the reason on record."""
         member = self._exchange.member(reply)
@@ -154,7 +196,7 @@ class _OneRound:
             self._lost(member, **reply.why)
             return None
         try:
-            update = read_update(reply.content, member, self._shared, self._expected)
+            update = read_update(reply.content, member, self._shared, self._basis.expected)
         except (MessageError, VersionMismatch) as error:
             self._lost(member, rejected=str(error))
             return None

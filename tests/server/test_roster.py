@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from flwr.app import Error, Message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_federation import SIGNAL, equal, events, make_grid, make_nodes, make_plan, run
 
@@ -343,6 +343,7 @@ def test_a_name_that_is_taken_stays_with_whom_it_is(tmp_path):
 NODES = st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abc")), unique_by=lambda node: node[0])
 
 
+@settings(deadline=None)
 @given(NODES, st.dictionaries(st.sampled_from("abc"), st.integers(0, 5)))
 def test_every_name_is_one_nodes_and_every_node_is_seated_or_told_why(nodes, before):
     """Whoever had a name keeps it; of several newcomers none gets it."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from flwr.app import Error, Message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_federation import answering, equal, events, make_plan, run
 
@@ -50,6 +50,7 @@ def raising(error):
 SEEDS = st.integers(0, 2**31)
 
 
+@settings(deadline=None)
 @given(SEEDS, st.integers(1, 8), st.integers(0, 10))
 def test_a_sample_has_the_planned_size_and_no_one_twice(tmp_path_factory, seed, people, wanted):
     """`clients_per_round` of them, or all where that is 0 or more than there are; sorted by name."""
@@ -62,6 +63,7 @@ def test_a_sample_has_the_planned_size_and_no_one_twice(tmp_path_factory, seed, 
         assert names == sorted(set(names))
 
 
+@settings(deadline=None)
 @given(SEEDS, st.integers(1, 50))
 def test_a_sample_depends_on_seed_and_round_alone(tmp_path_factory, seed, number):
     """Not on what was sampled before, nor on global randomness, nor on the ids that Flower gave the nodes."""
