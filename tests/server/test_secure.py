@@ -414,3 +414,17 @@ def test_two_clients_are_too_few_to_hide():
     check_secure(rounds, [*few, Member(1002, Introduction("c", ("train",), 1))])
     with pytest.raises(ConfigError, match="clients_per_round: found 2, allowed is 3 or more"):
         RoundsSpec(clients_per_round=2, secure_aggregation=MASKED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"aggregation": "median"}, "aggregation: found 'median', allowed is mean with secure_aggregation"),
+        ({"late": {"kind": "use"}}, "late.kind: found 'use', allowed is count with secure_aggregation"),
+    ],
+)
+def test_what_needs_single_updates_is_refused(settings, message):
+    """Before round 1, naming both keys."""
+    masked = {"secure_aggregation": MASKED.to_json(), "min_replies": 3}
+    with pytest.raises(ConfigError, match=message):
+        RoundsSpec.from_json(masked | settings)
