@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from device.broker.folder import BrokerFolder, broker_text, read_broker, write_broker
+from device.broker.folder import BrokerFolder, read_broker, write_broker
 from device.broker.keeper import RUNNING, state_of, supervised
 from device.links.mqtt_broker import Broker
 from device.links.url import LinkUrl
@@ -44,8 +44,8 @@ def broker_beside(folder: Path, boards: str, address: str) -> Iterator[None]:
     host, port = split_address(address) if address else _last(folder)
     broker = write_broker(folder, split_boards(boards), port=port, host=host)
     with supervised(broker):
-        for line in broker_text(broker).splitlines():
-            log.info("%s", line)
+        place, boards = broker.place(broker.board_host), ", ".join(broker.boards)
+        log.info("broker at %s for %s; passwords and ca.crt are in %s", place, boards, broker.folder)
         yield
 
 
@@ -72,7 +72,8 @@ def broker_status(folder: Path) -> dict[str, Any] | None:
 
 def status_text(status: Mapping[str, Any]) -> str:
     """In plain words, one line."""
-    again = f", started again {status['restarts']} times" if status["restarts"] else ""
+    times = {0: "", 1: ", started again once"}
+    again = times.get(status["restarts"], f", started again {status['restarts']} times")
     boards = ", ".join(f"{name} ({state})" for name, state in status["boards"].items())
     return f"broker at {status['address']}: {status['state']}{again}; boards: {boards}"
 

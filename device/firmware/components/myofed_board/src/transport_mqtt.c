@@ -143,6 +143,10 @@ static esp_err_t mqtt_open(const char *board_id, size_t max_payload_bytes)
         mb_notice(MB_NOTICE_NETWORK, "%s", uri ? "out of memory" : "set mqtt_uri, save, restart");
         return uri ? ESP_ERR_NO_MEM : ESP_ERR_INVALID_STATE;
     }
+    if (!authority && strncmp(uri, "mqtts", 5) == 0) {  // ESP-TLS would refuse, and not say why
+        mb_notice(MB_NOTICE_NETWORK, "mqtts needs the broker's ca: set ca, save, restart");
+        return ESP_ERR_INVALID_STATE;
+    }
     esp_err_t error = make_client();
     if (error != ESP_OK) {
         mb_notice(MB_NOTICE_NETWORK, "mqtt_uri is none: expected mqtt(s)://HOST:PORT");
