@@ -57,6 +57,14 @@ def test_a_wrong_password_is_refused(broker, user):
     assert "not authorised" in sent.stderr.lower()
 
 
+def test_a_board_that_is_named_no_more_does_not_come_in(broker):
+    left = write_broker(broker.folder, ["emg-2"], port=broker.port)
+    message = ("-t", "myofed/emg-1/hello", "-m", "x", "-q", "1")
+    with running(left):
+        sent = client("mosquitto_pub", broker, "emg-1", *message)
+    assert "not authorised" in sent.stderr.lower()
+
+
 def test_passwords_are_private_kept_and_stored_hashed(broker):
     write_broker(broker.folder, ["emg-3"], port=broker.port)  # emg-1 and emg-2 are not let in for a while
     again = write_broker(broker.folder, ["emg-1", "emg-2", "emg-3"], port=broker.port)

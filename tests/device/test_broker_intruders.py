@@ -247,3 +247,15 @@ def test_an_old_tls_is_refused(mosquitto):
         pytest.raises(ssl.SSLError),
     ):
         context.wrap_socket(raw, server_hostname="127.0.0.1")
+
+
+def test_a_stranger_s_megabytes_are_not_waited_for(mosquitto):
+    """A CONNECT that announces 256 MB: the broker hangs up at once instead of making room for it."""
+    context = ssl.create_default_context(cafile=mosquitto.folder.ca)
+    with (
+        socket.create_connection(("127.0.0.1", mosquitto.port), DEADLINE_S) as raw,
+        context.wrap_socket(raw, server_hostname="127.0.0.1") as connection,
+    ):
+        connection.sendall(b"\x10\xff\xff\xff\x7f" + b"\x00\x04MQTT\x05")
+        with suppress(ConnectionError, ssl.SSLError):
+            assert connection.recv(100) == b""
