@@ -20,7 +20,9 @@ from small_federation import (
 from client.app import app
 from protocols.errors import AggregationError, ConfigError
 from protocols.records import Task
-from server.federation import run_federation
+from server.checkpoint import latest_checkpoint
+from server.federation import initial_weights, run_federation
+from server.run_record import RunRecord
 from server.training import student_version
 from simulations.engine import InProcessGrid, run_in_process
 
@@ -270,6 +272,42 @@ def test_a_round_whose_line_was_lost_is_trained_again(uninterrupted, tmp_path, d
     again, _ = run(tmp_path, dataset, pack=pack)
     assert equal(again, uninterrupted[1])
     assert [e["round"] for e in events(tmp_path, "round")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("message_type", "after"), [("train", 1), ("train", 2), ("evaluate", 1)])
+def test_rounds_with_too_few_replies_keep_the_weights_across_a_restart(
+    tmp_path, dataset, message_type, after
+):
+    """Each is a fault on record once, and the checkpoint knows how many failed in a row."""
+
+    def silent(message, context):
+        raise RuntimeError("not now")
+
+    settings = {"client": answering("s1", silent), "min_replies": 3}
+    with pytest.raises(StoppedError):
+        run(tmp_path, dataset, grid=stopping(message_type, after), **settings)
+    weights, _ = run(tmp_path, dataset, **settings)
+    assert equal(weights, initial_weights(make_plan(tmp_path), None))
+    assert [e["round"] for e in events(tmp_path, "fault")] == [1, 2, 3]
+    assert [e["answered"] for e in events(tmp_path, "round")] == [2, 2, 2]
+    assert [e["round"] for e in events(tmp_path, "evaluated")] == [1, 2, 3]
+    last = latest_checkpoint(RunRecord(tmp_path / "run", "part").checkpoint_folder())
+    assert (last.progress.failures, last.progress.answered) == (3, {})
+
+
+def test_an_evaluation_that_nobody_answers_is_complete_and_says_nothing(tmp_path, dataset):
+    """Every answer is missing by name; the rounds go on, and a restart does not ask again."""
+
+    def silent(message, context):
+        if message.metadata.message_type == "evaluate":
+            raise RuntimeError("not now")
+        return app(message, context)
+
+    run(tmp_path, dataset, rounds=2, client=silent)
+    assert [(e["round"], e["metrics"]) for e in events(tmp_path, "evaluated")] == [(1, {}), (2, {})]
+    lost = [(e["round"], e["subject"]) for e in events(tmp_path, "client") if "dropped" in e]
+    assert lost == [(1, "s3"), (2, "s3"), (2, "s4")]
+    assert [e["answered"] for e in events(tmp_path, "round")] == [3, 3]
 
 
 def test_a_record_of_before_is_taken_up(uninterrupted, tmp_path, dataset, pack):

@@ -20,6 +20,7 @@ from protocols.records import Task, Update
 from server.federation import initial_weights, run_federation
 from server.privacy import private_mean
 from server.run_record import RunRecord
+from simulations.engine import InProcessGrid
 
 KEY = bytes(range(32))
 SHARED = {"w": np.zeros(3, np.float32), "bn.running_mean": np.ones(2, np.float32)}
@@ -185,6 +186,28 @@ def test_a_federation_goes_on_behind_its_checkpoint_with_the_same_noise(tmp_path
     plan = make_plan(stopped, privacy=spec)
     assert equal(run_federation(make_grid(stopped, make_nodes(dataset, stopped)), plan), whole)
     assert events(stopped, "round")[-1]["privacy"]["rounds"] == 3
+
+
+def test_what_was_spent_is_not_forgotten_with_a_line_of_the_record(tmp_path, dataset):
+    """The lines that say who was asked are lost; the checkpoint knows."""
+
+    class StoppedError(Exception):
+        pass
+
+    class Stopping(InProcessGrid):
+        def push_messages(self, messages):
+            asked = list(messages)
+            if asked[0].metadata.message_type == "train" and asked[0].metadata.group_id == "3":
+                raise StoppedError
+            return super().push_messages(asked)
+
+    with pytest.raises(StoppedError):
+        privately(tmp_path, dataset, CENTRAL, grid=Stopping)
+    path = tmp_path / "run/rounds.jsonl"
+    kept = [line for line in path.read_text().splitlines(keepends=True) if '"event": "asked"' not in line]
+    path.write_text("".join(kept))
+    run(tmp_path, dataset, privacy=CENTRAL)
+    assert events(tmp_path, "round")[-1]["privacy"]["rounds"] == 3
 
 
 def test_nobody_trains_and_is_evaluated(tmp_path, dataset):
