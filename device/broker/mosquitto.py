@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -29,8 +30,10 @@ START_TIMEOUT_S = 15.0
 LOG = "mosquitto.log"
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 REPEATED_S = 60.0  # the same refusal is told at most so often, while a board tries again every two seconds
+MOST_TOLD = 100  # different ones in that time, whatever somebody makes up; the log has the others
 # Mosquitto stands still while nobody reads what it says: this holds three seconds of 32 boards.
 PIPE_BYTES = 1 << 20
+BATCH_S = 0.05  # waking up for each line would cost as much as the broker itself
 
 
 @contextmanager
@@ -106,9 +109,14 @@ class _Words:
             return
         with suppress(OSError, AttributeError):  # fewer are allowed, or this is no Linux
             fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        with process.stdout as lines:
-            for line in lines:
-                self._hear(line)
+        with process.stdout as pipe:
+            rest = b""
+            while chunk := os.read(pipe.fileno(), PIPE_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._hear(line)
+                if self.runs:
+                    time.sleep(BATCH_S)
         self.started.set()
         self._file.close()
 
@@ -116,7 +124,7 @@ class _Words:
         """Called 5,000 times a second with 32 boards: most lines end at the first question."""
         if line.startswith((b"Received PUBLISH", b"Sending PUB", b"Received PUB")):
             return
-        text = line.decode(errors="replace").rstrip("\n")
+        text = line.decode(errors="replace")
         for refusal in self._refusals.feed(text):
             self._keep(f"refused: {refusal}")
             self._tell(refusal)
@@ -134,7 +142,7 @@ class _Words:
     def _tell(self, refusal: str) -> None:
         now_s = time.monotonic()
         self._told = {text: at_s for text, at_s in self._told.items() if now_s - at_s < REPEATED_S}
-        if refusal not in self._told:
+        if refusal not in self._told and len(self._told) < MOST_TOLD:
             self._told[refusal] = now_s
             log.warning("the broker refused: %s", refusal)
 
