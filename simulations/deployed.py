@@ -139,7 +139,8 @@ class Deployed:
 
     def start(self, *words: str) -> None:
         """Start `myofed serve WORDS --json`, with the usual options, in the deployment's folder."""
-        command = myofed("serve", *words, "--listen", self._listen(), *self.serve_words, "--json")
+        port = self.address.rpartition(":")[2]
+        command = myofed("serve", *words, "--listen", f"127.0.0.1:{port}", *self.serve_words, "--json")
         self.server = _started(command, self.folder / "serve.log", out=self.folder / "serve.out")
 
     def resume(self) -> None:
@@ -153,8 +154,7 @@ class Deployed:
         """Kill `myofed serve` alone, whose parts then have to end by themselves; or everything of the server."""
         if self.server is None:
             return
-        family = [self.server.pid, *descendants(self.server.pid)] if everything else [self.server.pid]
-        for pid in family:
+        for pid in (self.server.pid, *(descendants(self.server.pid) if everything else ())):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.server.wait()
@@ -179,13 +179,11 @@ class Deployed:
         result: dict[str, Any] = json.loads((self.folder / "serve.out").read_text().splitlines()[-1])
         return result
 
-    def _listen(self) -> str:
-        return f"127.0.0.1:{self.address.rpartition(':')[2]}"
-
     def _last_words(self) -> str:
-        log = self.folder / "serve.log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        return f"{log} ends with: {' | '.join(lines[-3:])}"
+        """Of the server, and of clients that ended."""
+        ended = [c.log for c in self.clients.values() if c.process and c.process.poll() is not None]
+        logs = [log for log in (self.folder / "serve.log", *ended) if log.exists()]
+        return "; ".join(f"{log} ends with: {' | '.join(log.read_text().splitlines()[-3:])}" for log in logs)
 
 
 @contextmanager
@@ -213,6 +211,7 @@ def deployed(
     Raises:
         ConfigError: a command refused what it was given; with its words.
     """
+    root = root.absolute()
     root.mkdir(parents=True, exist_ok=True)
     here = Deployed(root, f"localhost:{free_port()}", serve_words=serve_words)
     try:
