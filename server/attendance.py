@@ -46,6 +46,8 @@ class Attendance:
             raise AggregationError(
                 f"round {server_round}: {found} clients were connected within {waited}, expected {needed}"
             )
+        # Whatever kept them away, the others will be back soon, too.
+        self._wait(server_round, lambda _here: not self._roster.absent("train"), self._plan.retry_s)
 
     def for_evaluation(self, server_round: int) -> None:
         """Who is there; after the last round whoever is to be evaluated is waited for, for at most a deadline."""

@@ -16,7 +16,7 @@ import json
 import os
 import uuid
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,12 +25,13 @@ from safetensors.numpy import save_file
 
 from distillation.atomic import replacing
 from protocols.errors import AggregationError, DataError
+from server.run_record import CHECKPOINTS
 from server.seats import Seat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import Any
+    from typing import Any, Self
 
     from protocols.records import Weights
 
@@ -55,6 +56,13 @@ class Progress:
     answered: dict[str, int] = field(default_factory=dict)
     seats: dict[str, Seat] = field(default_factory=dict)
     failures: int = 0
+
+    def without(self, name: str) -> Self:
+        """As if a person had never taken part."""
+        asked = {n: rounds for n, rounds in self.asked.items() if n != name}
+        answered = {n: means for n, means in self.answered.items() if n != name}
+        seats = {n: seat for n, seat in self.seats.items() if n != name}
+        return replace(self, asked=asked, answered=answered, seats=seats)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,19 +114,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint; replaced as a whole, older ones beyond `KEEP` and what a kill left half written go."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"round-{checkpoint.round:05d}.safetensors"
-    in_rows = {
-        name: np.asarray(array, order="C") for name, array in checkpoint.weights.items()
-    }  # as it takes them
-    facts = {
-        "round": str(checkpoint.round),
-        "seed": str(checkpoint.seed),
-        "names": json.dumps(list(checkpoint.weights)),  # safetensors sorts them
-        "progress": json.dumps(asdict(checkpoint.progress)),
-    }
     for torn in folder.glob(".round-*.part"):
         torn.unlink(missing_ok=True)
-    with replacing(path) as scratch:
-        save_file(in_rows, scratch, metadata=facts)
+    _write(path, checkpoint)
     _settle(folder)
     for old in sorted(folder.glob("round-*.safetensors"))[:-KEEP]:
         old.unlink()
@@ -163,6 +161,41 @@ def read_checkpoint(path: Path) -> Checkpoint:
             return Checkpoint(int(facts["round"]), int(facts.get("seed", "0")), weights, progress)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path.name}: {error!r}") from None
+
+
+def forget(run: Path, name: str) -> list[Path]:
+    """Take a person out of what the checkpoints of a run that is not on say beside the weights; the changed files."""
+    changed = []
+    for path in sorted((run / CHECKPOINTS).rglob("round-*.safetensors")):
+        with suppress(DataError):  # a damaged one says nothing that anybody could read
+            checkpoint = read_checkpoint(path)
+            left = checkpoint.progress.without(name)
+            if left != checkpoint.progress:
+                _write(path, replace(checkpoint, progress=left))
+                changed.append(path)
+    return changed
+
+
+def knows(run: Path, name: str) -> bool:
+    """Whether a checkpoint of a run names a person."""
+    for path in (run / CHECKPOINTS).rglob("round-*.safetensors"):
+        with suppress(DataError):
+            if (progress := read_checkpoint(path).progress) != progress.without(name):
+                return True
+    return False
+
+
+def _write(path: Path, checkpoint: Checkpoint) -> None:
+    # in rows, as save_file takes them
+    arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.weights.items()}
+    facts = {
+        "round": str(checkpoint.round),
+        "seed": str(checkpoint.seed),
+        "names": json.dumps(list(checkpoint.weights)),  # safetensors sorts them
+        "progress": json.dumps(asdict(checkpoint.progress)),
+    }
+    with replacing(path) as scratch:
+        save_file(arrays, scratch, metadata=facts)
 
 
 def _progress(facts: dict[str, Any]) -> Progress:

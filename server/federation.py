@@ -16,7 +16,7 @@ from protocols.records import Hello
 from server.attendance import Attendance
 from server.checkpoint import Checkpoint, Checkpoints, Progress, latest_checkpoint
 from server.fidelity import FidelitySample
-from server.known_names import name_refusal, read_names
+from server.known_names import may_come, name_refusal, read_names
 from server.pack_delivery import OfferedPack
 from server.phase_times import PhaseTimes
 from server.privacy import bare, check_privacy
@@ -88,13 +88,17 @@ def _gathered(
     roster = Roster(grid, hello.to_record(), record, pack=pack, retry_s=plan.retry_s, seats=seats)
     if plan.names:
         roster.unfit.append(lambda member: _misnamed(member, Path(plan.names)))
+        roster.may_come = lambda name: may_come(name, Path(plan.names))
+    if before:  # who comes later ends no federation
+        roster.unfit.append(lambda member: bare(member, privacy))
     least = 1 if seats and plan.retry_s else plan.min_nodes
-    roster.gather(min_nodes=least, wait_s=plan.wait_s, awaited=seats)
+    roster.gather(min_nodes=least, wait_s=plan.wait_s, awaited=[*filter(roster.may_come, seats)])
     if not plan.retry_s:
         _check_clients(roster.members, plan)
         check_secure(plan.rounds, roster.members)
-    check_privacy(privacy, roster.members)
-    roster.unfit.append(lambda member: bare(member, privacy))  # who comes later ends no federation
+    if not before:
+        check_privacy(privacy, roster.members)
+        roster.unfit.append(lambda member: bare(member, privacy))
     return roster
 
 
@@ -128,7 +132,7 @@ def _check_clients(members: list[Member], plan: Plan) -> None:
 def _checkpoint(record: RunRecord) -> Checkpoint | None:
     """The newest checkpoint of a round that is on record; one that is not was stopped, and is repeated."""
     on_record = max((e["round"] for e in record.events() if e["event"] == "round"), default=0)
-    return latest_checkpoint(record.checkpoint_folder(), up_to=on_record)
+    return latest_checkpoint(record.checkpoint_folder(), up_to=on_record) if on_record else None
 
 
 def _lacks_evaluation(record: RunRecord, plan: Plan, server_round: int) -> bool:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+CHECKPOINTS = "checkpoints"  # folder of all parts
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file that a reader, or a crash, sees whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,4 +82,4 @@ class RunRecord:
 
     def checkpoint_folder(self) -> Path:
         """Where this part's weights are kept."""
-        return self.folder / "checkpoints" / self.part
+        return self.folder / CHECKPOINTS / self.part

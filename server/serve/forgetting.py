@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distillation.atomic import replacing
+from server.checkpoint import forget, knows
 from server.run_record import RunRecord
 from server.serve.result import means
 from server.tensorboard_events import FOLDER, scalars
@@ -57,6 +58,7 @@ def forget_in(run: Path, name: str) -> Forgotten:
             rows += before.count("\n") - after.count("\n") if path.name == ROWS else 0
             _replace(path, after)
             changed.append(str(path.relative_to(run)))
+    changed += [str(path.relative_to(run)) for path in forget(run, name)]
     if ROWS in changed:
         changed += _drawn_anew(run)
     word = _word(name)
@@ -65,8 +67,8 @@ def forget_in(run: Path, name: str) -> Forgotten:
 
 
 def names(run: Path, name: str) -> bool:
-    """Whether a run's record has rows of a person."""
-    return any(
+    """Whether a run's record has rows of a person, or a checkpoint their name."""
+    return knows(run, name) or any(
         _without(path, text, name) != text
         for path in _texts(run)
         if (text := path.read_text(errors="replace"))

@@ -9,6 +9,8 @@ from server.checkpoint import (
     Checkpoint,
     Checkpoints,
     Progress,
+    forget,
+    knows,
     latest_checkpoint,
     read_checkpoint,
 )
@@ -156,3 +158,19 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path):
     save_file(weights(1), tmp_path / "round-00001.safetensors")
     with pytest.raises(DataError, match="round-00001"):
         read_checkpoint(tmp_path / "round-00001.safetensors")
+
+
+def test_a_person_who_withdraws_is_taken_out_of_what_is_said_beside_the_weights(tmp_path):
+    """Names, counts and seats of theirs go, from every part's checkpoints; weights, round and the others stay."""
+    progress = Progress({"s0": 3, "s1": 2}, {"s0": 2}, {"s0": Seat(1, ()), "s1": Seat(2, ())}, 1)
+    for part in ("a", "b/c"):
+        save(tmp_path / "checkpoints" / part, Checkpoint(3, 7, weights(1), progress))
+    (tmp_path / "checkpoints/a/round-00002.safetensors").write_bytes(b"torn")
+    assert knows(tmp_path, "s0")
+    assert len(forget(tmp_path, "s0")) == 2
+    assert forget(tmp_path, "s0") == []
+    assert not knows(tmp_path, "s0")
+    found = latest_checkpoint(tmp_path / "checkpoints/b/c")
+    assert found.progress == Progress({"s1": 2}, {}, {"s1": Seat(2, ())}, 1)
+    assert (found.round, found.seed, found.weights["b"][0]) == (3, 7, 1)
+    assert b"s0" not in (tmp_path / "checkpoints/a/round-00003.safetensors").read_bytes()
