@@ -43,3 +43,11 @@ def name_refusal(node_id: int, subject: str, names: Mapping[int, str] | None) ->
     if node_id not in names:
         return f"claims to be {subject!r}, and its key belongs to no invitation"
     return f"claims to be {subject!r}, and was invited as {names[node_id]!r}"
+
+
+def may_come(name: str, path: Path) -> bool:
+    """Whether somebody of this name may still come; also where the file cannot be read, and nobody knows."""
+    try:
+        return name in read_names(path).values()
+    except DataError:
+        return True

@@ -139,7 +139,7 @@ def check_privacy(spec: PrivacySpec, members: Iterable[Member]) -> None:
     for member in clients:
         if reason := bare(member, spec):
             raise ConfigError(reason)
-    if spec.delta >= 1 / len(clients):
+    if clients and spec.delta >= 1 / len(clients):  # who is evaluated may come first
         raise ConfigError(
             f"privacy.delta: found {spec.delta:g} for {len(clients)} people, allowed is below {1 / len(clients):.2g}"
         )

@@ -86,6 +86,7 @@ class Roster:
         members: who can take part in a round that begins now, sorted by name.
         seats: by name everybody who could take part at some time, whether they are there or not.
         unfit: each says why a member may not take part, or nothing.
+        may_come: whether somebody of a name may come at all; who was revoked is not waited for.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Roster:
         self._nodes: dict[int, _Node] = {}
         self.members: list[Member] = []
         self.unfit: list[Callable[[Member], str]] = []
+        self.may_come: Callable[[str], bool] = lambda _name: True
 
     def gather(self, *, min_nodes: int, wait_s: float, awaited: Collection[str] = ()) -> None:
         """Wait until enough nodes are ready, and then a little for the others.
@@ -152,11 +154,10 @@ class Roster:
         return True
 
     def absent(self, *roles: str) -> list[str]:
-        """Names of those who have one of these roles and cannot take part now."""
+        """Names of those who have one of these roles, cannot take part now, and may come."""
         here = {member.subject for member in self.members}
-        return [
-            name for name, seat in sorted(self.seats.items()) if name not in here and {*roles} & {*seat.roles}
-        ]
+        away = [n for n, seat in sorted(self.seats.items()) if n not in here and {*roles} & {*seat.roles}]
+        return [*filter(self.may_come, away)]
 
     @property
     def sent_bytes(self) -> int:

@@ -3,7 +3,7 @@
 import pytest
 
 from protocols.errors import DataError
-from server.known_names import name_refusal, read_names, write_names
+from server.known_names import may_come, name_refusal, read_names, write_names
 
 NAMES = {2**63 + 5: "anna", 7: "ben"}
 
@@ -31,3 +31,9 @@ def test_a_node_has_the_name_of_its_invitation_and_no_other():
 
 def test_where_nobody_was_invited_any_name_will_do():
     assert name_refusal(8, "anna", None) == ""
+
+
+def test_while_nobody_knows_the_names_everybody_may_come(tmp_path):
+    assert may_come("s0", tmp_path / "missing.json")
+    write_names(tmp_path / "names.json", {1000: "s0"})
+    assert (may_come("s0", tmp_path / "names.json"), may_come("s1", tmp_path / "names.json")) == (True, False)

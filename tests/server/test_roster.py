@@ -7,9 +7,10 @@ import pytest
 from flwr.app import Error, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_federation import SIGNAL, equal, events, make_grid, make_nodes, make_plan, run
+from small_federation import LATE, SIGNAL, equal, events, make_grid, make_nodes, make_plan, run
 
 from client.app import app
+from distillation.privacy import PrivacySpec
 from protocols.errors import AggregationError
 from protocols.records import Hello, Introduction
 from server import roster as rosters
@@ -17,6 +18,7 @@ from server.cohort import Member
 from server.federation import run_federation
 from server.known_names import write_names
 from server.pack_delivery import OfferedPack
+from server.privacy import check_privacy
 from server.roster import Roster
 from server.run_record import RunRecord
 from server.seats import Seat, seated
@@ -355,3 +357,47 @@ def test_every_name_is_one_nodes_and_every_node_is_seated_or_told_why(nodes, bef
     for member in taken:
         rivals = [m for m in members if m.subject == member.subject]
         assert len(rivals) == 1 or before[member.subject] == member.node_id
+
+
+class StoppedError(Exception):
+    pass
+
+
+class Stopping(Network):
+    def push_messages(self, messages):
+        sent = list(messages)
+        if sent[0].metadata.message_type == "train" and sent[0].metadata.group_id == "2":
+            raise StoppedError
+        return super().push_messages(sent)
+
+
+def test_privacy_does_not_mind_that_nobody_who_trains_is_there_yet():
+    check_privacy(PrivacySpec("central"), [])
+
+
+def test_who_comes_bare_to_a_restarted_federation_is_refused_and_ends_nothing(tmp_path, dataset, monkeypatch):
+    monkeypatch.setattr(rosters, "SETTLE_S", SOON)
+    nodes, plan = list(make_nodes(dataset, tmp_path)), plan_of(tmp_path, privacy=PrivacySpec("central"))
+    with pytest.raises(StoppedError):
+        run_federation(make_grid(tmp_path, nodes, grid=Stopping), plan)
+    nodes[2] = replace(nodes[2], test=LATE)
+    run_federation(make_grid(tmp_path, nodes, grid=Network), plan)
+    assert asked(tmp_path)[2] == asked(tmp_path)[3] == ["s0", "s1"]
+    assert "'s2', who trains and is evaluated" in events(tmp_path, "refused")[0]["reason"]
+
+
+def test_who_was_revoked_is_not_waited_for_at_the_end(tmp_path, dataset):
+    """s4, who is to be tested, goes with the last round; the deadline of a round is an hour."""
+    names, everybody = tmp_path / "names.json", {S0: "s0", S1: "s1", S2: "s2", 1003: "s3", 1004: "s4"}
+    write_names(names, everybody)
+
+    class Revoking(Network):
+        def away(self, node_id):
+            if gone := self.round == 3:
+                write_names(names, {n: name for n, name in everybody.items() if name != "s4"})
+            return gone and node_id == 1004
+
+    plan = replace(plan_of(tmp_path, min_nodes=5, deadline_s=3600.0), names=str(names))
+    run_federation(make_grid(tmp_path, make_nodes(dataset, tmp_path), grid=Revoking), plan)
+    assert not events(tmp_path, "waiting")
+    assert [e["subject"] for e in events(tmp_path, "left")] == ["s4"]
