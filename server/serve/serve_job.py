@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, DataError
 from protocols.invitation import check_address
+from protocols.pack import read_manifest
+from protocols.signing import load_or_create_key, public_key_of
 from server.run_record import write_atomically
 from server.serve.deployment import deployment
 from server.serve.live_page import page_place
@@ -28,7 +31,6 @@ from server.serve.withdrawal import finish_withdrawals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ def serve(job: ServeJob) -> dict[str, Any]:
     folder = ServerFolder.existing(job.server)
     listen = job.listen or f"0.0.0.0:{check_address(folder.address())[1]}"
     place = None if job.no_page else page_place(job.page)
-    run = _run_folder(job)
+    run = _run_folder(job, folder)
     finish_withdrawals(folder)
     if job.go_on and (run / RESULT_FILE).is_file():
         log.info("run %s of this experiment is complete; without --continue, a new one begins", run.name)
@@ -108,7 +110,7 @@ def serve_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _run_folder(job: ServeJob) -> Path:
+def _run_folder(job: ServeJob, folder: ServerFolder) -> Path:
     if job.resume is not None and job.experiment is None and not job.go_on:
         return begun_run(job.resume, job.run_dir)
     if job.experiment is None or job.resume is not None:
@@ -117,4 +119,18 @@ def _run_folder(job: ServeJob) -> Path:
         )
     experiment, text = read_served(job.experiment)
     found = newest_run(experiment, job.run_dir) if job.go_on else None
+    if found is None and folder.is_served:
+        raise ConfigError(f"--server {folder.root}: another `myofed serve` uses it")
+    if found is None and experiment.pack:
+        _check_pack(Path(experiment.pack), folder, job.experiment)
     return found or new_run(experiment, (str(job.experiment), text), job.run_dir)
+
+
+def _check_pack(pack: Path, folder: ServerFolder, experiment: Path) -> None:
+    """Clients take whole packs of this server's key, and no other; ConfigError before anybody is asked."""
+    try:
+        read_manifest(pack).verify(public_key_of(load_or_create_key(folder.pack_key)))
+    except DataError as error:
+        raise ConfigError(
+            f"{experiment}: pack: {error}; make one with `myofed pack --key {folder.pack_key} --out {pack}`"
+        ) from None

@@ -92,7 +92,9 @@ def read_served(path: Path) -> tuple[ServedExperiment, str]:
     try:
         text = path.read_text()
         values = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
     try:
         return ServedExperiment.from_json(values), text

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from small_federation import SIGNAL
 
 from protocols.errors import ConfigError
+from protocols.signing import sign
 from server.serve.invitations import invite
 from server.serve.job import init_server
 from server.serve.live_page import page_place
@@ -184,3 +186,27 @@ def test_without_the_extra_there_is_a_line_and_no_page(monkeypatch, caplog):
     monkeypatch.setattr("server.serve.live_page.find_spec", lambda _: None)
     assert page_place(None) is None
     assert 'pip install "myofed[dashboard]"' in caplog.text
+
+
+def test_a_pack_that_clients_would_refuse_is_told_before_anybody_is_asked(job, tmp_path):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(f"{EXPERIMENT}pack: {tmp_path / 'pack'}\n")
+    with pytest.raises(
+        ConfigError, match=r"experiment\.yaml: pack: .*manifest\.json is missing; make one with"
+    ):
+        serve(ServeJob(**job, experiment=path))
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "manifest.json").write_bytes(b"{}")
+    (tmp_path / "pack" / "manifest.sig").write_bytes(sign(Ed25519PrivateKey.generate(), b"{}"))
+    with pytest.raises(ConfigError, match=r"pack: .*; make one with `myofed pack --key .*pack\.key"):
+        serve(ServeJob(**job, experiment=path))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_second_server_in_the_folder_leaves_no_run_behind(job, tmp_path):
+    with (
+        ServerFolder(job["server"]).alone(),
+        pytest.raises(ConfigError, match="another `myofed serve` uses it"),
+    ):
+        serve(ServeJob(**job, experiment=tmp_path / "experiment.yaml"))
+    assert not (tmp_path / "runs").exists()
