@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROWS, RESULT = "rounds.jsonl", "result.json"
 LISTS = ("clients", "validation", "tested", "members")  # keys of lists of people
-MAPS = ("per_subject", "skipped")  # keys of what is told by person
+MAPS = ("per_subject", "skipped", "silent")  # keys of what is told by person
 WORDS = ("reason", "dropped", "rejected")  # keys of sentences, which may name somebody
 SOMEBODY = "(withdrawn)"
 TEXTS = (".json", ".jsonl", ".log", ".txt", ".csv", ".yaml")

@@ -33,7 +33,7 @@ STAYS = (
     "means and counts over everybody, such as a round's, have this person in them",
     "copies elsewhere: backups, pictures of `myofed plot`, the students on other people's devices",
     "this person's own device keeps its key, its student and its journal: its owner deletes the folder",
-    "logs of the proxy hold addresses, not names; they end with their 60 MB",
+    "logs: the proxy's hold addresses, the SuperLink's the names of clients it refused; each ends with its 60 MB",
 )
 """What no command can undo, in plain words."""
 

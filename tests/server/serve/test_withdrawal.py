@@ -107,6 +107,14 @@ def test_a_gesture_of_the_same_name_stays_and_what_is_doubtful_is_said(tmp_path)
     assert set(found.left) == {"plan.json", "rounds.jsonl", "run.json"}
 
 
+def test_who_fell_silent_in_a_secure_round_is_forgotten_there_too(tmp_path):
+    run = a_run(tmp_path / "runs")
+    silent = {"anna": "no reply", "anna-lena": "no reply"}
+    RunRecord(run, "federated").append("round", round=2, secure={"asked": 3, "silent": silent})
+    assert forget_in(run, "anna").left == ()
+    assert events(run)[-1]["secure"]["silent"] == {"anna-lena": "no reply"}
+
+
 def test_to_forget_twice_changes_nothing(tmp_path):
     run = a_run(tmp_path / "runs")
     forget_in(run, "anna")
