@@ -151,5 +151,5 @@ def bare(member: Member, spec: PrivacySpec) -> str:
         return ""
     return (
         f"privacy.kind: found {spec.kind!r} with {member.subject!r}, who trains and is evaluated: "
-        "their counts would leave without noise; let other people be evaluated"
+        "their counts would leave without noise; join with --role train, or --role test"
     )

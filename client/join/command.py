@@ -67,6 +67,9 @@ def join(
     only_masked: Annotated[
         bool, typer.Option("--only-masked", help="Train only where what is sent is hidden in a sum of many.")
     ] = False,
+    role: Annotated[
+        str, typer.Option(metavar="both | train | test", help="Privacy allows train or test, not both.")
+    ] = "both",
     broker: Annotated[
         str, typer.Option(metavar="BOARD,BOARD…", help="Also run a broker for these boards, on this machine.")
     ] = "",
@@ -107,6 +110,7 @@ def join(
         tuple(limit or ()),
         demand_noise,
         masked_only=only_masked,
+        role=role,
     )
     _log_to_stderr()
     try:

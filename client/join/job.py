@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
+ROLES = ("both", "train", "test")
 SILENT_S = 20.0  # a server that can be reached lets a SuperNode in within about 5 s of its start
 CONNECTED, CONNECTING, WAITING = "connected", "connecting", "waiting before the next try"
 
@@ -47,6 +48,7 @@ class JoinJob:
         limits: the most that a server may ask of it, as `limits_of` reads them.
         local_noise: it trains only where it may add so much noise to its step, in clips; see docs/privacy.md.
         masked_only: it trains only where its update is hidden in a sum; see docs/secure-aggregation.md.
+        role: what it takes part in: `train`, `test` or `both`; privacy allows one of them only.
     """
 
     invitation: Path
@@ -58,8 +60,10 @@ class JoinJob:
     limits: tuple[str, ...] = ()
     local_noise: float = 0.0
     masked_only: bool = False
+    role: str = "both"
 
     def __post_init__(self) -> None:
+        require(self.role in ROLES, "--role", self.role, ", ".join(ROLES))
         require(0 <= self.local_noise < math.inf, "--demand-noise", self.local_noise, "0 or more clips")
 
 
@@ -80,7 +84,7 @@ def join(job: JoinJob) -> NoReturn:
         folder.write(invitation, node, job.conditions, job.resources, job.invitation.absolute())
         folder.sweep()
         log.info("%s: recordings of %s; they stay on this device", invitation.name, node["subject"])
-        if node["test"] is None:
+        if node["test"] is None and job.role != "train":
             log.warning("one repetition only: this device trains, but is not tested and gets no own student")
         log.info("the server's authority: %s", invitation.fingerprint)
         _Member(folder, invitation.address, job.resources).stay()
@@ -92,7 +96,7 @@ def _node(job: JoinJob, invitation: Invitation) -> dict[str, Any]:
     from client.limits import limits_of
 
     limits = limits_of(job.limits)
-    spec = own_spec(invitation, job.recordings, job.store, subject=job.subject)
+    spec = own_spec(invitation, job.recordings, job.store, subject=job.subject, role=job.role)
     return replace(spec, limits=limits, local_noise=job.local_noise, masked_only=job.masked_only).to_json()
 
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from protocols.invitation import Invitation
 
 
-def own_spec(invitation: Invitation, recordings: Path, store: Path, *, subject: str | None) -> NodeSpec:
+BOTH, TRAIN, TEST = "both", "train", "test"
+
+
+def own_spec(
+    invitation: Invitation, recordings: Path, store: Path, *, subject: str | None, role: str = BOTH
+) -> NodeSpec:
     """The node that trains on one person's recordings, and is known to the server by the invitation's name.
 
     The last session is kept for tests; of a single session, the last repetition; of a single repetition, nothing.
@@ -28,9 +33,10 @@ def own_spec(invitation: Invitation, recordings: Path, store: Path, *, subject: 
         recordings: a dataset's folder.
         store: the client's folder.
         subject: the person; None: the only one, or the one with the invitation's name.
+        role: `train`: on all of them, and is never tested; `test`: only joins at the end; or `both`.
 
     Raises:
-        ConfigError: no such folder, or it is not clear whose recordings.
+        ConfigError: no such folder, it is not clear whose recordings, or there are too few to be tested on.
         DataError: they cannot be used.
     """
     if not recordings.is_dir():
@@ -38,11 +44,15 @@ def own_spec(invitation: Invitation, recordings: Path, store: Path, *, subject: 
     dataset = open_folder(recordings.absolute())
     person = _person(dataset, invitation.name, subject)
     learned, held_out = held_out_last(dataset.recordings(person))
+    if role == TRAIN:
+        learned, held_out = Selection(), None
+    if role == TEST and held_out is None:
+        raise ConfigError(f"--role test: {person} has one repetition only, expected one more to be tested on")
     return NodeSpec(
         subject=person,
         dataset=str(recordings.absolute()),
         store=str(store.absolute()),
-        train=learned,
+        train=None if role == TEST else learned,
         calibration=learned,
         test=held_out,
         trusted_key=invitation.pack_key,

@@ -3,9 +3,14 @@
 from types import SimpleNamespace
 
 import pytest
+from small_federation import PEOPLE
 
-from client.join.own_recordings import held_out_last
+from client.join.own_recordings import held_out_last, own_spec
+from distillation.privacy import PrivacySpec
 from distillation.splits import Selection
+from protocols.records import Introduction
+from server.cohort import Member
+from server.privacy import bare
 
 
 @pytest.mark.parametrize(
@@ -21,3 +26,14 @@ def test_the_last_session_or_else_repetition_is_held_out(trials, learned, tested
     assert held_out_last(recordings) == (learned, tested)
     if tested is not None:
         assert not learned.overlaps(tested)
+
+
+@pytest.mark.parametrize(
+    ("role", "roles"), [("both", ("train", "test")), ("train", ("train",)), ("test", ("test",))]
+)
+def test_with_a_role_of_its_own_a_device_can_join_a_private_federation(tmp_path, dataset, role, roles):
+    invitation = SimpleNamespace(name=PEOPLE[0], pack_key="")
+    spec = own_spec(invitation, dataset, tmp_path / "store", subject=None, role=role)
+    assert spec.roles == roles
+    member = Member(1, Introduction(spec.known_as, spec.roles, 1))
+    assert bool(bare(member, PrivacySpec("central"))) == (role == "both")
