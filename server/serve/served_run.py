@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 RETRY_S = 15.0  # a client that was killed is back after a minute, one that lost its network at once
 POLL_S = 1.0  # how often the run and the processes are looked at
 GIVE_UP = 3  # failures in a row without a new round: what fails then will fail again
+RAISED = re.compile(
+    r"(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Mismatch): .+"
+)  # a traceback's last line; Flower adds some
 LOG_CHARACTERS = 300  # of the ServerApp's last words, in an error message
 
 
@@ -63,8 +67,9 @@ def run_to_end(deployment: Deployment, folder: Path) -> RunRecord:
                 f"{folder / 'serverapp.log'}"
             )
         why = "the SuperLink ended" if disturbed else words  # then the ServerApp's last words say nothing
-        record.append("restart", reason=f"{status}: {why}" if why else status)
-        log.warning("run %s: %s; it goes on behind its last checkpoint", folder.name, status)
+        why = f"{status}: {why}" if why else status
+        record.append("restart", reason=why)
+        log.warning("run %s: %s; it goes on behind its last checkpoint", folder.name, why)
         _pause(deployment, backoff_s(failures))
     return record
 
@@ -116,7 +121,7 @@ def _pause(deployment: Deployment, seconds: float) -> None:
 
 
 def _last_words(deployment: Deployment, attempt: _Attempt, folder: Path) -> str:
-    """The last line of the ServerApp's log; all of it is kept in the run's folder."""
+    """Why the ServerApp ended, by its log; all of that is kept in the run's folder."""
     try:
         with open_control(deployment.folder) as control:
             text = control.log(attempt.run_id)
@@ -124,8 +129,14 @@ def _last_words(deployment: Deployment, attempt: _Attempt, folder: Path) -> str:
         return ""
     with (folder / "serverapp.log").open("a") as file:
         file.write(text)
+    return _why(text)[:LOG_CHARACTERS]
+
+
+def _why(text: str) -> str:
+    """The last exception of a log, or else its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:LOG_CHARACTERS] if lines else ""
+    raised = [line for line in lines if RAISED.fullmatch(line)]
+    return (raised or lines or [""])[-1]
 
 
 def _complete(record: RunRecord) -> bool:

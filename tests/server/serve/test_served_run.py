@@ -13,6 +13,7 @@ import pytest
 from protocols.errors import ConfigError, LinkError
 from server.plan import Plan
 from server.serve.served_experiment import begun_run, new_run, read_served
+from server.serve.served_run import _why
 from server.serve.supervised import FIRST_DELAY_S, LONGEST_DELAY_S, Supervised, backoff_s, started
 
 ROOT = Path(__file__).parents[3]
@@ -144,3 +145,28 @@ def test_a_wrong_call_is_one_line_and_code_2(tmp_path, words, message):
     assert wrong.returncode == 2
     assert message in wrong.stderr
     assert wrong.stderr.count("\n") == 1
+
+
+FLOWERS_LOG = """ERROR :     ServerApp raised an exception
+Traceback (most recent call last):
+  File "app.py", line 19, in main
+protocols.errors.DataError: packs/public: no knowledge pack, manifest.json is missing
+ERROR :     Exit Code: 201
+
+For more information, visit: <https://flower.ai/docs/framework/1.41/en/ref-exit-codes/201.html>
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            FLOWERS_LOG,
+            "protocols.errors.DataError: packs/public: no knowledge pack, manifest.json is missing",
+        ),
+        ("one\ntwo\n\n", "two"),
+        ("", ""),
+    ],
+)
+def test_a_run_that_failed_says_why_and_not_where_flower_explains_exit_codes(text, words):
+    assert _why(text) == words
