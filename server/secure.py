@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from server.phase_times import PhaseTimes
     from server.plan import RoundsSpec
     from server.privacy import Privacy
+    from server.run_record import RunRecord
+
+OPENING = "opening"  # the line of the record before anything is opened
 
 
 class SecureTraining:
@@ -44,13 +47,18 @@ class SecureTraining:
     def train(
         self, grid: Grid, server_round: int, shared: Weights, clients: list[Member], times: PhaseTimes
     ) -> Trained:
-        """Keys, shares, masked updates, and what opens their sum; a fault on record where it cannot be opened."""
+        """Keys, shares, masked updates, and what opens their sum; a fault on record where it cannot be opened.
+
+        A round whose sum was about to be opened when the server was killed is not asked again: whoever has the sums
+        of two groups for one question has the difference, which may be one person's update.
+        """
         local = self.exchange.plan.rounds.local(server_round, with_pack=bool(self.pack))
         pack = self.pack if local.soft_weight > 0 else ""
         task = self.exchange.task("train", server_round, shared, local.to_json(), pack=pack)
         secure = SecureRound(self.exchange, grid, task, clients)
         weights, figures = None, dict[str, float]()
         try:
+            _check_unopened(self.exchange.record, server_round)
             _gather(secure, times)
             with times.phase("aggregation"):
                 sums = decoded(secure.opened_sum(), len(secure.masked), secure.layout)
@@ -78,8 +86,17 @@ def _gather(secure: SecureRound, times: PhaseTimes) -> None:
         asked_s = time.time()
         secure.ask_to_train()
         answered_s = time.time()
+        secure.exchange.record.append(OPENING, round=secure.server_round)
         secure.ask_to_open()
     times.part_of("training", "sending", busy_s(secure.spans, asked_s, answered_s))
+
+
+def _check_unopened(record: RunRecord, server_round: int) -> None:
+    """AggregationError where the record says that the sum of this round was opened already."""
+    if any(event["event"] == OPENING and event["round"] == server_round for event in record.events()):
+        raise AggregationError(
+            "the server ended when this round's sum was being opened; a second one would differ by single updates"
+        )
 
 
 def check_secure(rounds: RoundsSpec, members: Iterable[Member]) -> None:

@@ -69,6 +69,7 @@ class SecureRound:
         clients: who is asked.
 
     Attributes:
+        exchange: the members.
         layout: of the vectors.
         roster: public keys of who answered step 1.
         dealt: sealed shares of who answered step 2, by whom they are for.
@@ -81,7 +82,7 @@ class SecureRound:
     """
 
     def __init__(self, exchange: Exchange, grid: Grid, task: Task, clients: list[Member]) -> None:
-        self._exchange, self._grid, self._task, self._rounds = exchange, grid, task, exchange.plan.rounds
+        self.exchange, self._grid, self._task, self._rounds = exchange, grid, task, exchange.plan.rounds
         self._members = {member.subject: member for member in clients}
         self._started_s = time.monotonic()
         spec, self._asked = self._rounds.secure_aggregation, len(clients)
@@ -94,6 +95,11 @@ class SecureRound:
         self.silent: dict[str, str] = {}
         self.spans: list[tuple[float, float]] = []
         self.bytes_down = self.bytes_up = 0
+
+    @property
+    def server_round(self) -> int:
+        """Which round it is."""
+        return self._task.round
 
     @cached_property
     def session(self) -> Session:
@@ -171,18 +177,18 @@ class SecureRound:
         ]
         came = list(self._grid.send_and_receive(asked, timeout=deadline_s))
         self.bytes_down, self.bytes_up = self.bytes_down + sent_bytes(asked), self.bytes_up + sent_bytes(came)
-        return self._exchange.matched(asked, came, self._task.round, asked_for)
+        return self.exchange.matched(asked, came, self._task.round, asked_for)
 
     def _read(self, reply: Reply, asked_for: str, read: Callable[[RecordDict, str], Read]) -> Read | None:
         """What somebody answered, or None with the reason on record."""
-        member = self._exchange.member(reply)
+        member = self.exchange.member(reply)
         if reply.content is None:
-            self._exchange.lost(self._task.round, member, asked_for, **reply.why)
+            self.exchange.lost(self._task.round, member, asked_for, **reply.why)
             return None
         try:
             return read(reply.content, member.subject)
         except (MessageError, VersionMismatch) as error:
-            self._exchange.lost(self._task.round, member, asked_for, rejected=str(error))
+            self.exchange.lost(self._task.round, member, asked_for, rejected=str(error))
             return None
 
     def _keys(self, content: RecordDict, subject: str) -> PublicKeys:
@@ -239,7 +245,7 @@ class SecureRound:
         self.masked[update.subject] = update.vector
         seconds = figures({"seconds": update.seconds}, ["seconds"], most=self._rounds.deadline_s)
         self.spans += [(reply.finished_s, s) for s in seconds.values()]
-        self._exchange.record.append(
+        self.exchange.record.append(
             "client",
             round=self._task.round,
             subject=update.subject,
@@ -254,4 +260,4 @@ class SecureRound:
             raise AggregationError(f"{found} of {self._asked} clients {did}, expected at least {needed}")
 
     def _subject(self, reply: Reply) -> str:
-        return self._exchange.member(reply).subject
+        return self.exchange.member(reply).subject

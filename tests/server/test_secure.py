@@ -22,6 +22,7 @@ from protocols.secure_records import KEYS, REVEAL, SHARES, Keys, MaskedUpdate, S
 from server.cohort import Member
 from server.federation import initial_weights
 from server.plan import RoundsSpec
+from server.run_record import RunRecord
 from server.secure import check_secure
 from server.strategy import FederatedDistillation
 
@@ -171,6 +172,17 @@ def test_too_few_keep_the_weights_and_the_record_says_so(tmp_path, dataset, step
     assert equal(weights, initial_weights(make_plan(tmp_path), None))
     (fault,) = events(tmp_path, "fault")
     assert fault["reason"] == f"2 of 5 clients {did}, expected at least 3"
+
+
+def test_no_sum_is_opened_twice_where_the_server_was_killed_in_between(tmp_path, dataset):
+    RunRecord(tmp_path / "run", "part").append("opening", round=1)
+    weights = federation(tmp_path, dataset, rounds=2)
+    (fault,) = events(tmp_path, "fault")
+    assert fault["round"] == 1
+    assert "a second one would differ by single updates" in fault["reason"]
+    assert [event["round"] for event in events(tmp_path, "opening")] == [1, 2]
+    assert [event["answered"] for event in events(tmp_path, "round")] == [0, 5]
+    assert not equal(weights, initial_weights(make_plan(tmp_path), None))
 
 
 def test_different_people_at_every_step(tmp_path, dataset):
