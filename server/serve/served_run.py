@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from protocols.errors import AggregationError, LinkError
+from protocols.errors import AggregationError, ConfigError, LinkError
 from server.plan import Plan
 from server.run_record import RunRecord, write_atomically
 from server.serve.control import FINISHED, open_control
@@ -28,9 +28,11 @@ log = logging.getLogger(__name__)
 RETRY_S = 15.0  # a client that was killed is back after a minute, one that lost its network at once
 POLL_S = 1.0  # how often the run and the processes are looked at
 GIVE_UP = 3  # failures in a row without a new round: what fails then will fail again
+SUBMIT_TRIES = 20  # refusals in a row of a SuperLink that is there
 RAISED = re.compile(
     r"(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Mismatch): .+"
 )  # a traceback's last line; Flower adds some
+WRONG_SETTING = f"{ConfigError.__module__}.{ConfigError.__qualname__}: "  # it fails the same way each time
 LOG_CHARACTERS = 300  # of the ServerApp's last words, in an error message
 
 
@@ -48,6 +50,8 @@ def run_to_end(deployment: Deployment, folder: Path) -> RunRecord:
 
     Raises:
         AggregationError: it failed three times in a row without a new round, with the ServerApp's last words.
+        ConfigError: the ServerApp found a setting wrong; it is not tried again.
+        LinkError: the SuperLink is there, and does not take the run.
     """
     plan_file = (folder / PLAN_FILE).absolute()
     plan = _of_this_server(plan_file, deployment.folder)
@@ -61,6 +65,8 @@ def run_to_end(deployment: Deployment, folder: Path) -> RunRecord:
         disturbed = deployment.superlink.restarts > attempt.superlink_restarts
         failures = 0 if progressed or disturbed else failures + 1
         words = _last_words(deployment, attempt, folder)
+        if words.startswith(WRONG_SETTING):
+            raise ConfigError(words.removeprefix(WRONG_SETTING))
         if failures >= GIVE_UP:
             raise AggregationError(
                 f"run {folder.name}: {status}, {failures} times without a new round; {words}; all of it in "
@@ -84,11 +90,16 @@ def _of_this_server(plan_file: Path, folder: ServerFolder) -> Plan:
 
 
 def _submit(deployment: Deployment, record: RunRecord, plan_file: Path) -> _Attempt:
+    """Start a run of Flower's; LinkError if a SuperLink that is there refuses it again and again."""
+    refused = 0
     while True:
         try:
             with open_control(deployment.folder) as control:
                 run_id = control.start_run(str(plan_file))
         except LinkError as error:  # the SuperLink is on its way up again
+            refused = refused + 1 if deployment.answers() else 0
+            if refused >= SUBMIT_TRIES:
+                raise LinkError(f"{error}; asked {refused} times, see {deployment.folder.logs}") from None
             log.warning("%s", error)
             _pause(deployment, POLL_S)
         else:
