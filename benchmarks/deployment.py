@@ -24,7 +24,7 @@ import tempfile
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -160,49 +160,33 @@ def served_run(
 
 def make_pack(job: Job, pack: Path, key: Path) -> None:
     """`myofed pack` with the teacher of the simulation."""
-    words: list[str | Path] = [
-        "--teacher",
-        job.folder("teachers") / "teacher.safetensors",
-        "--data",
-        job.dataset,
-    ]
-    words += [
-        "--subjects",
-        ",".join(job.fold.public),
-        "--stride-ms",
-        str(job.experiment.teacher.pack_stride_ms),
-    ]
-    subprocess.run(myofed("pack", *words, "--out", pack, "--key", key), check=True, stdout=subprocess.DEVNULL)
+    teacher, step_ms = job.folder("teachers") / "teacher.safetensors", job.experiment.teacher.pack_stride_ms
+    command = myofed("pack", "--teacher", teacher, "--stride-ms", str(step_ms), "--data", job.dataset)
+    command += ["--subjects", ",".join(job.fold.public), "--out", str(pack), "--key", str(key)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def disturb(here: Deployed, kills: Kills) -> None:
     """Kill what is to be killed, each in its round."""
     victim = here.clients[NAMES[-1]]
-    for number, kill in ((kills.superlink, kill_superlink), (kills.client, kill_client)):
-        if number is not None:
-            reached = PATIENCE_S * number + KILL_S
-            here.wait_for(partial(trains, here, victim, number), f"round {number}", reached)
-            kill(here, victim)
+    if kills.superlink is not None:  # `myofed serve` starts it again
+        wait_for_training(here, victim, kills.superlink)
+        os.kill(here.wait_for(lambda: here.pid_of("superlink"), "a SuperLink"), signal.SIGKILL)
+    if kills.client is not None:  # it loses power, and is switched on again
+        wait_for_training(here, victim, kills.client)
+        victim.kill9()
+        victim.start()
 
 
-def trains(here: Deployed, client: Client, number: int) -> bool:
-    """Whether a client works on this round's task now."""
-    asked = any(event["round"] == number for event in here.events("asked"))
-    ended = any(event["round"] == number for event in here.events("round"))
-    return asked and not ended and bool(client.pids()["clientapp"])
+def wait_for_training(here: Deployed, client: Client, number: int) -> None:
+    """Until a client works on this round's task."""
 
+    def trains() -> bool:
+        asked = any(event["round"] == number for event in here.events("asked"))
+        ended = any(event["round"] == number for event in here.events("round"))
+        return asked and not ended and bool(client.pids()["clientapp"])
 
-def kill_superlink(here: Deployed, client: Client) -> None:
-    """`myofed serve` starts it again."""
-    del client
-    os.kill(here.wait_for(lambda: here.pid_of("superlink"), "a SuperLink"), signal.SIGKILL)
-
-
-def kill_client(here: Deployed, client: Client) -> None:
-    """As if it lost power; then somebody switches it on again."""
-    del here
-    client.kill9()
-    client.start()
+    here.wait_for(trains, f"round {number}", PATIENCE_S * number + KILL_S)
 
 
 def answer(job: Job) -> dict[str, Any]:
@@ -224,7 +208,7 @@ def compared(
     """One student's accuracy in the deployment and in the simulations."""
     found = {name: served["per_subject"][name][row] for name in people}
     seeds = [answer(job)[key] for job in jobs]
-    means = [mean(by_subject.values()) for by_subject in seeds]
+    means = [mean(each.values()) for each in seeds]
     here = mean(found.values())
     return {
         "deployed": here,
@@ -233,7 +217,7 @@ def compared(
         "simulated": mean(means),
         "simulated_sd": stdev(means),
         "simulated_range": [min(means), max(means)],
-        "simulated_worst": mean(min(by_subject.values()) for by_subject in seeds),
+        "simulated_worst": mean(min(each.values()) for each in seeds),
         "same_seed": means[0],
         "within": abs(here - mean(means)) <= 2 * stdev(means),
     }
@@ -242,12 +226,8 @@ def compared(
 def equal_rounds(events: list[dict[str, Any]], simulated: list[dict[str, Any]]) -> int:
     """After how many rounds, from the first on, both had the same student, to the bit."""
     here = {event["round"]: event["student_version"] for event in events if event["event"] == "round"}
-    count = 0
-    for event in simulated:
-        if here.get(event["round"]) != event["student_version"]:
-            break
-        count += 1
-    return count
+    equal = (here.get(event["round"]) == event["student_version"] for event in simulated)
+    return sum(1 for _ in takewhile(bool, equal))
 
 
 def round_seconds(events: list[dict[str, Any]], kills: Kills) -> dict[str, float]:
@@ -296,11 +276,7 @@ def _facts(result: dict[str, Any]) -> list[str]:
         "; ".join(f"round {d['round']} {d['subject']}: {d['why'].rstrip('.')}" for d in result["dropped"])
         or "nobody"
     )
-    killed = (
-        f"kill -9: the SuperLink in round {kills['superlink']}, a client in round {kills['client']}"
-        if kills["client"]
-        else "nothing was killed"
-    )
+    killed = f"kill -9: the SuperLink in round {kills['superlink']}, a client in round {kills['client']}"
     simulated = result["simulated_bytes"]
     restarts = ", ".join(f"{name} {count}" for name, count in result["process_restarts"].items())
     again = f"Runs submitted again: {result['run_restarts']}; processes started again: {restarts}"
@@ -311,7 +287,8 @@ def _facts(result: dict[str, Any]) -> list[str]:
     delivered = f"{pack['num_bytes'] / 1e6:.1f} MB to each client, in {pack['seconds']:.1f} s"
     work = f"the slowest client's work {spent['slowest_client']:.1f} s, the rest {spent['rest']:.1f} s"
     return [
-        f"{result['recordings']}: {people}; {result['rounds']} rounds, {result['failed_rounds']} failed; {killed}.",
+        f"{result['recordings']}: {people}; {result['rounds']} rounds, {result['failed_rounds']} failed.",
+        f"{killed}." if kills["client"] else "Nothing was killed.",
         f"{again}; dropped: {dropped}.",
         f"The same student as seed 0's, to the bit, after each of the first {result['equal_rounds']} rounds.",
         f"{moved} (simulated: {same}). The pack: {delivered}.",
