@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import defaultdict, deque
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,9 @@ log = logging.getLogger("flwr")  # so that it stands in superlink.log
 
 NAMES = "MYOFED_NODE_NAMES"  # environment variable: the file of `server.known_names`
 TREES_KEPT = 16  # of the last messages that a node was given; it reads one at a time
+HALF_SENT_KEPT_S = (
+    900.0  # a reply that is not whole by then has been given up, or is there to fill the memory
+)
 ANSWERS_KEPT = 64  # of a node, so that none is given twice; an older message has lapsed
 
 
@@ -62,7 +66,8 @@ class FleetGuard:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._coming: dict[int, ComingReply] = {}  # one a node: a SuperNode sends one reply after another
+        # One a node, and when it began: a SuperNode sends one reply after another.
+        self._coming: dict[int, tuple[ComingReply, float]] = {}
         self._given: defaultdict[int, deque[frozenset[str]]] = defaultdict(lambda: deque(maxlen=TREES_KEPT))
         self._answered: defaultdict[int, deque[tuple[str, str]]] = defaultdict(
             lambda: deque(maxlen=ANSWERS_KEPT)
@@ -91,18 +96,28 @@ class FleetGuard:
             self._check_first(request)
         except ValueError as error:
             raise _refused(request.node.node_id, str(error)) from None
-        with self._lock:
-            self._coming[request.node.node_id] = coming
+        self.expect(request.node.node_id, coming, now_s=time.monotonic())
         message_id = request.messages_list[0].metadata.message_id
         return PushMessagesResponse(
             results={message_id: 0}, objects_to_push=sorted(coming.children), session_id=coming.session_id
         )
 
+    def expect(self, node_id: int, coming: ComingReply, *, now_s: float) -> None:
+        """Wait for a reply's objects, in place of what the node began before; forget what others left half sent."""
+        with self._lock:
+            fresh = {n: (c, s) for n, (c, s) in self._coming.items() if now_s - s < HALF_SENT_KEPT_S}
+            self._coming = fresh | {node_id: (coming, now_s)}
+
+    @property
+    def half_sent(self) -> frozenset[int]:
+        """Nodes whose replies are on their way."""
+        return frozenset(self._coming)
+
     def push_object(self, request: PushObjectRequest, state: SqlLinkState) -> PushObjectResponse:
         """An object of a reply; with the last one, Flower gets the reply."""
         node_id = request.node.node_id
         with self._lock:
-            coming = self._coming.get(node_id)
+            coming, _ = self._coming.get(node_id, (None, 0.0))
             if coming is None or coming.session_id != request.session_id:
                 return PushObjectResponse(stored=False)
             try:

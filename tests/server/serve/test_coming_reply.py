@@ -12,6 +12,7 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, 
 
 from server.serve import coming_reply
 from server.serve.coming_reply import ComingReply
+from server.serve.fleet_guard import HALF_SENT_KEPT_S, FleetGuard
 
 METADATA = {
     "run_id": 1,
@@ -114,3 +115,12 @@ def test_what_is_no_message_at_the_root_is_refused():
     outside.metadata.__dict__["_message_id"] = tree.object_id
     with pytest.raises(ValueError, match="do not match"):
         announced(outside, tree).take(tree.object_id, content)
+
+
+def test_what_was_left_half_sent_is_forgotten():
+    guard = FleetGuard()
+    guard.expect(7, announced(reply()), now_s=0.0)
+    guard.expect(8, announced(reply()), now_s=HALF_SENT_KEPT_S - 1)
+    assert guard.half_sent == {7, 8}
+    guard.expect(9, announced(reply()), now_s=HALF_SENT_KEPT_S)
+    assert guard.half_sent == {8, 9}
