@@ -14,6 +14,7 @@ from protocols.errors import AggregationError, ConfigError, LinkError
 from server.plan import Plan
 from server.run_record import RunRecord, write_atomically
 from server.serve.control import FINISHED, open_control
+from server.serve.run_teller import RunTeller
 from server.serve.served_experiment import PLAN_FILE
 from server.serve.supervised import backoff_s
 
@@ -56,9 +57,10 @@ def run_to_end(deployment: Deployment, folder: Path) -> RunRecord:
     plan_file = (folder / PLAN_FILE).absolute()
     plan = _of_this_server(plan_file, deployment.folder)
     record, failures = RunRecord(folder, plan.part), 0
+    teller = RunTeller(record, deployment.folder.names)
     while not _complete(record):
         attempt = _submit(deployment, record, plan_file)
-        status = _wait(deployment, attempt)
+        status = _wait(deployment, attempt, teller)
         if _complete(record):
             break
         progressed = _rounds(record) > attempt.rounds
@@ -106,13 +108,14 @@ def _submit(deployment: Deployment, record: RunRecord, plan_file: Path) -> _Atte
             return _Attempt(run_id, _rounds(record), deployment.superlink.restarts)
 
 
-def _wait(deployment: Deployment, attempt: _Attempt) -> str:
-    """The status with which Flower's run ended. Ctrl-C ends the run, too."""
+def _wait(deployment: Deployment, attempt: _Attempt, teller: RunTeller) -> str:
+    """The status with which Flower's run ended; meanwhile, what goes on is told. Ctrl-C ends the run, too."""
     try:
         while True:
             _pause(deployment, POLL_S)
             with suppress(LinkError), open_control(deployment.folder) as control:
                 status = control.run_status(attempt.run_id)
+                teller.tell()
                 if status.startswith(FINISHED):
                     return status
     except KeyboardInterrupt:
