@@ -23,10 +23,11 @@ import torch
 from client.train import train_node
 from distillation.datasets import open_dataset
 from distillation.privacy import PrivacySpec, clipped_step
+from distillation.yaml_file import Source
 from protocols.records import Task
 from server.federation import initial_weights
 from simulations.baselines import local_only
-from simulations.experiment_file import Source, parse_experiment
+from simulations.experiment_file import parse_experiment
 from simulations.federations import federated, make_plan
 from simulations.job import make_jobs
 from simulations.synthetic import write_dataset

@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distillation.yaml_file import Source
 from protocols.errors import ConfigError
-from simulations.experiment_file import Source, parse_experiment, read_experiment
+from simulations.experiment_file import parse_experiment, read_experiment
 from simulations.simulate import Run, resume
 from simulations.tasks import METHODS
 

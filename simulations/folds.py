@@ -13,8 +13,8 @@ from protocols.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from distillation.yaml_file import Source
     from simulations.experiment import Experiment
-    from simulations.experiment_file import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from client.node import Shard
     from distillation.datasets import Dataset
     from distillation.windows import Trials
+    from distillation.yaml_file import Source
     from simulations.experiment import Experiment
-    from simulations.experiment_file import Source
     from simulations.folds import Fold
     from simulations.roster import Chosen
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from distillation.recording import Recording
     from distillation.spec import SignalSpec
     from distillation.windows import Trials
+    from distillation.yaml_file import Source
     from simulations.experiment import Experiment
-    from simulations.experiment_file import Source
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ import numpy as np
 from distillation.datasets import open_dataset
 from distillation.spec import require
 from distillation.teach import new_model
+from distillation.yaml_file import Source
 from protocols.errors import ConfigError, DataError
 from server.run_record import write_atomically
 from simulations.experiment import Experiment
-from simulations.experiment_file import Source
 from simulations.job import make_jobs, named
 from simulations.report import summarise
 from simulations.synthetic import write_dataset

@@ -10,10 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from distillation.model_spec import MODEL_NAMES
 from distillation.spec import PersonaliseSpec, Settings, SignalSpec, require
+from distillation.yaml_file import Source, parse_settings
 from protocols.errors import ConfigError
 from server.plan import Plan, RoundsSpec
 from server.run_record import write_atomically
@@ -87,19 +86,15 @@ def read_served(path: Path) -> tuple[ServedExperiment, str]:
     """The experiment, and the text it was read from.
 
     Raises:
-        ConfigError: the file cannot be read, or a key is unknown, missing or not allowed.
+        ConfigError: the file cannot be read, or a key is unknown, missing, there twice or not allowed; with its line.
     """
     try:
-        text = path.read_text()
-        values = yaml.safe_load(text)
+        source = Source(str(path), path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
-    try:
-        return ServedExperiment.from_json(values), text
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: {error}; expected text in UTF-8") from None
+    return parse_settings(ServedExperiment, source), source.text
 
 
 def new_run(experiment: ServedExperiment, source: tuple[str, str], run_dir: Path) -> Path:

@@ -7,9 +7,10 @@ import json
 import pytest
 from tiny import tiny
 
+from distillation.yaml_file import Source
 from protocols.errors import ConfigError
 from simulations.experiment import Experiment
-from simulations.experiment_file import Source, parse_experiment, read_experiment, ready_experiments
+from simulations.experiment_file import parse_experiment, read_experiment, ready_experiments
 
 GOOD = tiny("some/folder")
 LINES = GOOD.splitlines()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from client.node import NodeSpec
 from distillation.splits import Selection
+from distillation.yaml_file import Source
 from protocols.errors import ConfigError, DataError
 from simulations.experiment import DataSpec, Experiment, PeopleSpec, RecordingsSpec, SelectionSpec
-from simulations.experiment_file import Source
 from simulations.folds import make_folds
 from simulations.job import Job
 from simulations.roster import Chosen, choose_recordings

@@ -15,9 +15,10 @@ from tiny import MYOFED, figures, myofed, strict_json, tiny, write_tiny
 
 from distillation.datasets import open_dataset
 from distillation.privacy import PrivacySpec
+from distillation.yaml_file import Source
 from protocols.errors import ConfigError
 from simulations.choose import Choices, choose_run
-from simulations.experiment_file import Source, parse_experiment
+from simulations.experiment_file import parse_experiment
 from simulations.simulate import Run, resume, simulate
 
 ROWS = ("lda", "local_only", "pooled", "federated", "federated_distilled", "personalised")

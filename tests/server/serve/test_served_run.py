@@ -50,22 +50,39 @@ def test_the_plan_is_what_the_file_says(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "line", "message"),
     [
-        (("convonly", "transformer"), "student: found 'transformer'"),
-        (("three-sites", "../../etc"), "name: found"),
-        (("min_clients: 3", "min_clients: 0"), "min_clients: found 0"),
-        (("min_clients", "min_client"), "unknown key 'min_client'"),
-        (("rounds: 2", "rounds: many"), "rounds: found 'many', expected int"),
-        (("signal:", "sgnal:"), "unknown key 'sgnal'"),
-        (("name: three-sites", "name: ["), "experiment.yaml: while parsing"),
+        (("convonly", "transformer"), 4, "student: found 'transformer'"),
+        (("three-sites", "../../etc"), 2, "name: found"),
+        (("min_clients: 3", "min_clients: 0"), 6, "min_clients: found 0"),
+        (
+            ("min_clients", "min_client"),
+            6,
+            "min_client: unknown key; allowed are ['federation', 'min_clients'",
+        ),
+        (("rounds: 2", "rounds: six"), 5, "federation.rounds: found 'six', allowed is a valid integer"),
+        (("rounds: 2", "roundz: 2"), 5, "federation.roundz: unknown key; allowed are ["),
+        (("rounds: 2", "rounds: 2, rounds: 5"), 5, "federation.rounds: found twice, allowed is once"),
+        (("min_clients: 3", "min_clients: 3\nname: two"), 7, "name: found twice, allowed is once"),
+        ((EXPERIMENT, ""), 1, "found NoneType, expected keys and values"),
+        (("name: three-sites", "name: ["), 4, "not YAML: "),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named(tmp_path, change, message):
+def test_what_is_wrong_in_the_file_is_named_by_file_line_and_key(tmp_path, change, line, message):
     with pytest.raises(ConfigError) as caught:
         read_served(write(tmp_path, EXPERIMENT.replace(*change)))
-    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path / 'experiment.yaml'}, line {line}: {message}")
     assert "\n" not in str(caught.value)
+    assert "Spec" not in str(caught.value)
+
+
+def test_every_wrong_word_in_the_file_has_a_line(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read_served(write(tmp_path, EXPERIMENT.replace("signal:", "sgnal:")))
+    path = tmp_path / "experiment.yaml"
+    missing, unknown = sorted(str(caught.value).splitlines())
+    assert missing == f"{path}, line 1: signal: missing"
+    assert unknown.startswith(f"{path}, line 3: sgnal: unknown key; allowed are [")
 
 
 def test_a_run_that_nobody_began_cannot_be_resumed(tmp_path):
