@@ -14,7 +14,7 @@ from server.serve.app_bundle import signed_bundle
 from server.serve.authority import renew_certificates
 from server.serve.bundle_shelf import bundle_shelf
 from server.serve.control import open_control
-from server.serve.fleet_proxy import fleet_proxy, passes
+from server.serve.fleet_proxy import check_free, fleet_proxy, passes
 from server.serve.invitations import follow
 from server.serve.live_page import live_page
 from server.serve.running import Running, forget
@@ -137,12 +137,13 @@ def deployment(
         control_port: of the SuperLink on loopback, where a firewall has a rule for it; 0: any free one.
 
     Raises:
-        ConfigError: a program is missing, or another server uses the folder.
+        ConfigError: a program is missing, another server uses the folder, or `listen` is taken.
         LinkError: SuperLink or proxy do not come up; the message names the log.
     """
     host, port = check_address(listen)
     make_private_folder(folder.logs)
     with folder.alone(), bundle_shelf(signed_bundle(folder)) as hub:
+        check_free(listen)
         renew_certificates(folder)
         link_port = control_port or free_port()
         with started(superlink(folder, link_port, hub)) as link, _page(folder, run, page) as shown:

@@ -6,9 +6,12 @@ encoding, `..` or query can reach another of the SuperLink's APIs. Everything el
 
 from __future__ import annotations
 
+import errno
 import shutil
+import socket
 import ssl
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from protocols.errors import ConfigError
+from protocols.invitation import check_address
 from server.serve.authority import PUBLIC
 from server.serve.refusals import REASONS
 from server.serve.supervised import Supervised
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 MOST_BODY = "6m"
 # Of one address; a hospital's sites may share one. A SuperNode keeps a few connections, and asks every 3 s.
 CONNECTIONS, REQUESTS_PER_S, BURST = 64, 100, 1000
+FREED_S = 3.0  # a proxy whose server was just killed is gone by then
 OURS = "/are-you-there"  # asked by ourselves, and so not counted among the refused
 PROGRAMS = ("nginx", "/usr/sbin/nginx")  # Debian keeps it off the path of ordinary users
 
@@ -103,6 +108,32 @@ http {{
     }}
 }}
 """
+
+
+def check_free(listen: str) -> None:
+    """Look whether clients can come to host:port, before anything is started.
+
+    Raises:
+        ConfigError: another program listens there, it is no address of this machine, or we may not.
+    """
+    until = time.monotonic() + FREED_S
+    while (error := _bind_error(*check_address(listen))) is not None:
+        if error.errno != errno.EADDRINUSE:
+            raise ConfigError(f"--listen {listen}: {error.strerror}; choose one of this machine, above 1023")
+        if time.monotonic() >= until:
+            raise ConfigError(
+                f"--listen {listen}: is taken by another program; end it, or choose another port"
+            )
+        time.sleep(0.1)
+
+
+def _bind_error(host: str, port: int) -> OSError | None:
+    try:
+        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(place[:2], family=family).close()
+    except OSError as error:
+        return error
+    return None
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from protocols.pack import read_manifest
 from protocols.signing import load_or_create_key, public_key_of
 from server.run_record import write_atomically
 from server.serve.deployment import deployment
+from server.serve.fleet_proxy import check_free
 from server.serve.live_page import page_place
 from server.serve.locks import held
 from server.serve.result import result_of
@@ -66,14 +67,15 @@ def serve(job: ServeJob) -> dict[str, Any]:
     """Run a federation of invited clients to its end.
 
     Raises:
-        ConfigError: folder, experiment, page or programs are not as they should be; nothing was started.
+        ConfigError: folder, experiment, ports or programs are not as they should be, and nothing was
+            started; or the ServerApp found a setting wrong.
         LinkError: SuperLink or proxy do not come up.
         AggregationError: the run failed again and again.
     """
     folder = ServerFolder.existing(job.server)
     listen = job.listen or f"0.0.0.0:{check_address(folder.address())[1]}"
     place = None if job.no_page else page_place(job.page)
-    run = _run_folder(job, folder)
+    run = _run_folder(job, folder, listen)
     finish_withdrawals(folder)
     if job.go_on and (run / RESULT_FILE).is_file():
         log.info("run %s of this experiment is complete; without --continue, a new one begins", run.name)
@@ -110,7 +112,7 @@ def serve_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _run_folder(job: ServeJob, folder: ServerFolder) -> Path:
+def _run_folder(job: ServeJob, folder: ServerFolder, listen: str) -> Path:
     if job.resume is not None and job.experiment is None and not job.go_on:
         return begun_run(job.resume, job.run_dir)
     if job.experiment is None or job.resume is not None:
@@ -123,6 +125,8 @@ def _run_folder(job: ServeJob, folder: ServerFolder) -> Path:
         raise ConfigError(f"--server {folder.root}: another `myofed serve` uses it")
     if found is None and experiment.pack:
         _check_pack(Path(experiment.pack), folder, job.experiment)
+    if found is None:
+        check_free(listen)  # before there is a folder of a run that cannot be
     return found or new_run(experiment, (str(job.experiment), text), job.run_dir)
 
 

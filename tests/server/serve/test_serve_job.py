@@ -1,6 +1,7 @@
 """`myofed serve` as its operator has it: a page beside the run, its status, and going on after whatever stopped it."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from small_federation import SIGNAL
 
 from protocols.errors import ConfigError
 from protocols.signing import sign
+from server.serve.fleet_proxy import check_free
 from server.serve.invitations import invite
 from server.serve.job import init_server
 from server.serve.live_page import page_place
@@ -201,6 +203,34 @@ def test_a_pack_that_clients_would_refuse_is_told_before_anybody_is_asked(job, t
     with pytest.raises(ConfigError, match=r"pack: .*; make one with `myofed pack --key .*pack\.key"):
         serve(ServeJob(**job, experiment=path))
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::1]"])  # noqa: S104  (the test is about it)
+def test_a_port_that_is_taken_is_told_before_anything_is_started(job, tmp_path, monkeypatch, host):
+    monkeypatch.setattr("server.serve.fleet_proxy.FREED_S", 0.2)
+    family = socket.AF_INET6 if "::" in host else socket.AF_INET
+    with socket.create_server((host.strip("[]"), 0), family=family) as other:
+        listen = f"{host}:{other.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=rf"^--listen {re.escape(listen)}: is taken by another program"):
+            serve(ServeJob(**job, experiment=tmp_path / "experiment.yaml", listen=listen))
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "server" / "logs" / "superlink.log").exists()
+    check_free(listen)
+
+
+def test_an_address_that_this_machine_lacks_is_no_place_for_clients():
+    with pytest.raises(ConfigError, match=r"^--listen 192\.0\.2\.1:9443: Cannot assign"):
+        check_free("192.0.2.1:9443")
+
+
+def test_a_run_that_cannot_go_on_for_its_port_is_told_so(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("server.serve.fleet_proxy.FREED_S", 0.2)
+    run = new_run(experiment(), ("one.yaml", ""), tmp_path / "runs")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ConfigError, match="is taken"):
+            serve(ServeJob(**job, resume=run.name, listen=listen))
+    assert not (tmp_path / "server" / "logs" / "superlink.log").exists()
 
 
 def test_a_second_server_in_the_folder_leaves_no_run_behind(job, tmp_path):
