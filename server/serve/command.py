@@ -71,6 +71,7 @@ def serve(
             help="The SuperLink's port on loopback, for a firewall's rule; default: any free.",
         ),
     ] = 0,
+    yes: Annotated[bool, typer.Option("--yes", help="With withdraw: without asking.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout; logs go to stderr.")
     ] = False,
@@ -87,7 +88,7 @@ def serve(
     from server.serve.serve_job import ServeJob, serve_text
     from server.serve.serve_job import serve as run_serve
     from server.serve.status import status, status_text
-    from server.serve.withdrawal import withdraw, withdraw_text
+    from server.serve.withdrawal import what_goes, withdraw, withdraw_text
 
     _log_to_stderr()
     said = words or []
@@ -100,7 +101,11 @@ def serve(
     elif said[:1] == [REVOKE]:
         _report(revoke_client(server, _name(said)), revoke_text, as_json=as_json)
     elif said[:1] == [WITHDRAW]:
-        _report(withdraw(server, _name(said), run_dir), withdraw_text, as_json=as_json)
+        name = _name(said)
+        goes = what_goes(server, name, run_dir)
+        if not yes:
+            _ask(goes)
+        _report(withdraw(server, name, run_dir), withdraw_text, as_json=as_json)
     elif said == [STATUS]:
         _report(status(server, run_dir), status_text, as_json=as_json)
     else:
@@ -129,6 +134,17 @@ def _name(said: list[str]) -> str:
     if len(said) != 2:
         raise ConfigError(f"serve {said[0]}: found {len(said) - 1} names, expected one")
     return said[1]
+
+
+def _ask(goes: str) -> None:
+    """Show what goes and ask the person at the terminal; ConfigError where there is none."""
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "serve withdraw: asks before it removes anything, and there is no terminal to ask at; "
+            "add --yes to remove without asking"
+        )
+    sys.stderr.write(goes + "\n")
+    typer.confirm("Remove this for ever?", abort=True, err=True)
 
 
 def _report(result: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str], *, as_json: bool) -> None:

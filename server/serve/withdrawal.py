@@ -51,6 +51,24 @@ class _Withdrawal:
     run_dirs: tuple[str, ...]
 
 
+def what_goes(root: Path, name: str, run_dir: Path) -> str:
+    """What a withdrawal would remove, in plain words; nothing is removed yet.
+
+    Raises:
+        ConfigError: no server's folder, or nobody of that name, neither invited nor on record.
+    """
+    folder = ServerFolder.existing(root)
+    runs = _runs(_wanted(folder, name, run_dir))
+    lines = [f"{name} at {folder.address()}. To be removed for ever:"]
+    if is_invited(folder, name):
+        lines.append("  their access: this invitation is void from then on")
+    lines += [f"  who the client is: {path}" for path in files_of(folder, name)]
+    for run in runs:
+        when = ", when it has ended" if is_held(run / LOCK_FILE) else ""
+        lines.append(f"  their rows in the record of the run {run.name}{when}")
+    return "\n".join([*lines, "What cannot be removed:", *(f"  - {sentence}" for sentence in STAYS)])
+
+
 def withdraw(root: Path, name: str, run_dir: Path) -> dict[str, Any]:
     """End a client's access and forget them; what a running server uses is cleaned when it has ended.
 
@@ -59,12 +77,7 @@ def withdraw(root: Path, name: str, run_dir: Path) -> dict[str, Any]:
         LinkError: Flower's database is in use; all else is done, and it can be said again.
     """
     folder = ServerFolder.existing(root)
-    check_name(name)
-    known = is_invited(folder, name) or bool(files_of(folder, name)) or _note(folder, name).exists()
-    if not known and not any(names(run, name) for run, _ in served_runs(run_dir)):
-        raise ConfigError(f"{name}: found nobody of that name, neither invited nor in the runs in {run_dir}")
-    before = _read(folder, name).run_dirs if _note(folder, name).exists() else ()
-    wanted = _Withdrawal(name, tuple(dict.fromkeys([*before, str(run_dir.absolute())])))
+    wanted = _wanted(folder, name, run_dir)
     make_private_folder(folder.withdrawals)
     write_private(_note(folder, name), json.dumps({"run_dirs": wanted.run_dirs}).encode())
     return _finish(folder, wanted)
@@ -143,6 +156,16 @@ def _overwrite_deleted(database: Path) -> None:
             connection.execute("VACUUM")
     except sqlite3.Error as error:
         raise LinkError(f"{database}: {error}; say it again when no SuperLink uses it") from None
+
+
+def _wanted(folder: ServerFolder, name: str, run_dir: Path) -> _Withdrawal:
+    """Whom to forget, and where; ConfigError if nobody knows them."""
+    check_name(name)
+    known = is_invited(folder, name) or bool(files_of(folder, name)) or _note(folder, name).exists()
+    if not known and not any(names(run, name) for run, _ in served_runs(run_dir)):
+        raise ConfigError(f"{name}: found nobody of that name, neither invited nor in the runs in {run_dir}")
+    before = _read(folder, name).run_dirs if _note(folder, name).exists() else ()
+    return _Withdrawal(name, tuple(dict.fromkeys([*before, str(run_dir.absolute())])))
 
 
 def _runs(wanted: _Withdrawal) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -135,6 +136,60 @@ def test_a_withdrawal_ends_access_identity_and_rows(server, tmp_path):
     assert not list(server.withdrawals.iterdir())
     with pytest.raises(ConfigError, match="found nobody of that name"):
         withdraw(server.root, "anna", tmp_path / "runs")
+
+
+def say_withdraw(server, tmp_path, *words, answer=None):
+    """`myofed serve withdraw anna`, at a terminal at which somebody answers, or without one."""
+    place = ("--server", str(server.root), "--run-dir", str(tmp_path / "runs"))
+    command = [sys.executable, "-m", "myofed", "serve", "withdraw", "anna", *place, *words]
+    ours, theirs = pty.openpty()
+    try:
+        if answer is not None:
+            os.write(ours, f"{answer}\n".encode())
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL if answer is None else theirs,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_who_is_asked_and_says_no_removes_nothing(server, tmp_path):
+    run = a_run(tmp_path / "runs")
+    before = events(run)
+    done = say_withdraw(server, tmp_path, answer="n")
+    assert done.returncode == 1, done.stderr
+    assert "To be removed for ever:" in done.stderr
+    assert str(server.clients / "anna.json") in done.stderr
+    assert run.name in done.stderr
+    assert withdrawal.STAYS[0] in done.stderr
+    assert events(run) == before
+    assert "anna" in [client.name for client in clients(server)]
+
+
+def test_who_is_asked_and_says_yes_removes_it(server, tmp_path):
+    run = a_run(tmp_path / "runs")
+    done = say_withdraw(server, tmp_path, "--json", answer="y")
+    assert json.loads(done.stdout)["removed"][run.name]["rows"] == 2
+    assert "anna" not in {e.get("subject") for e in events(run)}
+
+
+def test_without_a_terminal_only_yes_removes(server, tmp_path):
+    a_run(tmp_path / "runs")
+    refused = say_withdraw(server, tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "no terminal to ask at; add --yes" in refused.stderr
+    assert "anna" in [client.name for client in clients(server)]
+    done = say_withdraw(server, tmp_path, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("anna may come no more")
+    assert "anna" not in [client.name for client in clients(server)]
 
 
 def test_runs_of_simulations_are_other_peoples(server, tmp_path):
