@@ -153,13 +153,15 @@ def write_invitation(path: Path, invitation: Invitation, authority: ec.EllipticC
     """Write a new file that its owner alone may read.
 
     Raises:
-        ConfigError: there is such a file already.
+        ConfigError: there is such a file already, or it cannot be written.
     """
     sealed = invitation.sealed(authority)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
         raise ConfigError(f"{path}: is there already; move it away, or name another file") from None
+    except OSError as error:
+        raise ConfigError(f"--out {path}: {error.strerror}; name a file in a folder of yours") from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(sealed)
         os.fsync(file.fileno())
@@ -174,11 +176,11 @@ def check_name(name: object) -> str:
     return name
 
 
-def check_address(address: object) -> tuple[str, int]:
-    """A server's address as (host, port); ConfigError if it is none."""
+def check_address(address: object, name: str = "address") -> tuple[str, int]:
+    """A server's address as (host, port); ConfigError, with the name of what holds it, if it is none."""
     match = ADDRESS.fullmatch(address) if isinstance(address, str) else None
     if match is None or not 0 < int(match[2]) < 65_536:
-        raise ConfigError(f"address: found {address!r}, expected host:port, such as emg.example.org:9443")
+        raise ConfigError(f"{name}: found {address!r}, expected host:port, such as emg.example.org:9443")
     return match[1].strip("[]"), int(match[2])
 
 

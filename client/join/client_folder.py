@@ -107,14 +107,12 @@ class ClientFolder:
         A new invitation of the same name from the same server may take it over: packs and student stay.
 
         Raises:
-            ConfigError: it holds something else.
+            ConfigError: it holds something else, or cannot be made.
         """
-        if self.root.exists() and (
-            not self.root.is_dir() or (any(self.root.iterdir()) and not self._lasts())
-        ):
-            raise ConfigError(f"--store {self.root}: is not empty and no client's folder; name a new one")
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.root.chmod(0o700)
+        try:
+            self._make()
+        except OSError as error:
+            raise ConfigError(f"--store {self.root}: {error.strerror}; name a folder of yours") from None
         mine = {"name": invitation.name, "fingerprint": invitation.fingerprint}
         if self._lasts():
             found = self.read_membership()
@@ -203,6 +201,14 @@ class ClientFolder:
         except BlockingIOError:
             return True
         return False
+
+    def _make(self) -> None:
+        if self.root.exists() and (
+            not self.root.is_dir() or (any(self.root.iterdir()) and not self._lasts())
+        ):
+            raise ConfigError(f"--store {self.root}: is not empty and no client's folder; name a new one")
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root.chmod(0o700)
 
     def _lasts(self) -> bool:
         return self.membership.is_file()

@@ -12,7 +12,7 @@ from protocols.signing import load_or_create_key, public_key_of
 from server.serve.app_bundle import signed_bundle
 from server.serve.authority import create_authority, renew_certificates
 from server.serve.control import open_control
-from server.serve.invitations import follow, invite, revoke
+from server.serve.invitations import clients, follow, invite, revoke
 from server.serve.server_folder import ServerFolder, make_private_folder, write_private
 
 if TYPE_CHECKING:
@@ -25,12 +25,17 @@ def init_server(root: Path, address: str) -> dict[str, Any]:
     """Make a server's folder, or give the one that is there another address.
 
     Raises:
-        ConfigError: the address is none, or the folder holds something else.
+        ConfigError: the address is none, or the folder holds something else or cannot be made.
     """
     check_address(address)
     folder = ServerFolder(root.absolute())
     if folder.root.exists() and any(folder.root.iterdir()) and not folder.ca_key.exists():
         raise ConfigError(f"--server {root}: is not empty and no server's folder; name a new one")
+    was_there = folder.ca_key.exists()
+    try:
+        make_private_folder(folder.root)
+    except OSError as error:
+        raise ConfigError(f"--server {root}: {error.strerror}; name a folder of yours") from None
     create_authority(folder)
     write_private(folder.settings, json.dumps({"address": address}, indent=1).encode())
     make_private_folder(folder.clients)
@@ -38,6 +43,8 @@ def init_server(root: Path, address: str) -> dict[str, Any]:
     pack_key = public_key_of(load_or_create_key(folder.pack_key))
     return {
         "server": str(folder.root),
+        "was_there": was_there,
+        "clients_kept": [client.name for client in clients(folder)],
         "address": address,
         "fingerprint": fingerprint(folder.ca_certificate.read_text()),
         "pack_key": pack_key,
@@ -46,8 +53,12 @@ def init_server(root: Path, address: str) -> dict[str, Any]:
 
 
 def init_text(result: Mapping[str, Any]) -> str:
-    """What the operator does next."""
-    return (
+    """What was made or kept, and what the operator does next."""
+    kept = (
+        f"the folder was there: its authority, keys and invited clients ({len(result['clients_kept'])}) are kept; "
+        f"new invitations name {result['address']}\n"
+    )
+    return (kept if result["was_there"] else "") + (
         f"server's folder: {result['server']} (keep a backup; nobody else may read it)\n"
         f"authority's fingerprint: {result['fingerprint']}\n"
         f"invite a client:  myofed serve invite NAME --server {result['server']}\n"

@@ -74,6 +74,7 @@ def serve(job: ServeJob) -> dict[str, Any]:
     """
     folder = ServerFolder.existing(job.server)
     listen = job.listen or f"0.0.0.0:{check_address(folder.address())[1]}"
+    check_address(listen, "--listen")
     place = None if job.no_page else page_place(job.page)
     run = _run_folder(job, folder, listen)
     finish_withdrawals(folder)

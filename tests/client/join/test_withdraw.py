@@ -116,3 +116,9 @@ def test_an_invitation_of_another_name_in_its_place_stays(joined, server):
     invite(server, "other", invitation, days=1)
     assert withdraw(folder, "--yes").returncode == 0
     assert invitation.exists()
+
+
+def test_a_store_that_cannot_be_made_is_named_with_its_option(joined):
+    _, invitation, _ = joined
+    with pytest.raises(ConfigError, match=r"^--store /proc/x: No such file or directory; name a folder"):
+        ClientFolder(Path("/proc/x")).belongs_to(read_invitation(invitation))

@@ -146,6 +146,34 @@ def test_the_command_line_makes_a_server_invites_and_revokes(tmp_path):
     assert json.loads(myofed("revoke", "anna", "--json", cwd=tmp_path).stdout)["revoked"] is True
 
 
+def test_a_second_init_says_what_it_kept(tmp_path):
+    words = ("--init", "--address", "localhost:9443")
+    first = myofed(*words, cwd=tmp_path).stdout
+    myofed("invite", "anna", cwd=tmp_path)
+    again = myofed(*words[:2], "localhost:9444", cwd=tmp_path).stdout
+    said, rest = again.split("\n", 1)
+    assert rest == first
+    assert said == (
+        "the folder was there: its authority, keys and invited clients (1) are kept; "
+        "new invitations name localhost:9444"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("invite", "anna", "--out", "/nonexistent/x"), "--out /nonexistent/x: No such file or directory"),
+        (("--resume", "x", "--listen", "9777"), "--listen: found '9777', expected host:port"),
+        (("--init", "--address", "a:1", "--server", "/proc/x"), "--server /proc/x: No such file"),
+    ],
+)
+def test_a_wrong_option_is_named(tmp_path, words, message):
+    myofed("--init", "--address", "localhost:9443", cwd=tmp_path)
+    wrong = myofed(*words, cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert message in wrong.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
