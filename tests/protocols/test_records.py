@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from protocols.errors import DataError, MessageError, VersionMismatch
+from protocols.fact_records import VERSION
 from protocols.facts import MAX_EXAMPLES
 from protocols.manifest import SignedManifest
 from protocols.records import (
-    VERSION,
     Evaluation,
     Hello,
     Introduction,

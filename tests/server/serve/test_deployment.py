@@ -204,16 +204,22 @@ def test_an_invited_client_that_claims_anothers_name_takes_no_part_and_harms_nob
 )
 def test_no_path_leads_through_the_proxy_to_another_api(folder, running, path):
     assert knock(folder, path) == 403
-    assert "refused 403" in (folder.logs / "proxy.log").read_text()
+    logged(folder, "refused 403")
 
 
 def test_the_refused_call_is_logged_with_who_and_what(folder, running):
     knock(folder, "/v1/control/stop-run-of-others")
-    deadline = time.monotonic() + 10
-    while "stop-run-of-others" not in (log := (folder.logs / "proxy.log").read_text()):
+    log = logged(folder, "stop-run-of-others")
+    assert '127.0.0.1 refused 403 "POST /v1/control/stop-run-of-others' in log
+
+
+def logged(folder, words):
+    """The proxy writes after it has answered."""
+    deadline = time.monotonic() + WAIT_S
+    while words not in (log := (folder.logs / "proxy.log").read_text()):
         assert time.monotonic() < deadline, log
         time.sleep(0.05)
-    assert '127.0.0.1 refused 403 "POST /v1/control/stop-run-of-others' in log
+    return log
 
 
 def test_a_host_header_or_another_method_opens_nothing(folder, running):
